@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sliders and codes: z_k = r_k + C_k c_k.
+
+c are the slider values, C the directions of the controls, r the rest of the code that no slider holds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .model import FaceModel
+
+
+def control_matrix(model: FaceModel) -> np.ndarray:
+    """C for all parts at once: float32 [D, number of controls], zero outside each control's own part."""
+    matrix = np.zeros((model.code_size, len(model.controls)), dtype=np.float32)
+    for column, control in enumerate(model.controls):
+        matrix[model.part_slice(control.part), column] = control.direction
+    return matrix
+
+
+def part_controls(model: FaceModel, part: int) -> list[int]:
+    """Numbers of the controls of one part, in slider order."""
+    return [index for index, control in enumerate(model.controls) if control.part == part]
+
+
+def split_code(model: FaceModel, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Slider values that explain as much of a code as sliders can, and what is left.
+
+    Args:
+        code: float32 [D].
+
+    Returns:
+        values float32 [number of controls] = pinv(C_k) z_k, and rest float32 [D] = z - C values.
+    """
+    code = np.asarray(code, dtype=np.float32)
+    values = np.zeros(len(model.controls), dtype=np.float32)
+    for part in range(model.part_count):
+        indices = part_controls(model, part)
+        if indices:
+            directions = np.stack([model.controls[index].direction for index in indices], axis=1)
+            values[indices] = np.linalg.lstsq(directions, code[model.part_slice(part)], rcond=None)[0]
+    return values, code - join_code(model, values, np.zeros_like(code))
+
+
+def join_code(model: FaceModel, values: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """The code that the sliders and the rest stand for, float32 [D]."""
+    code = np.array(rest, dtype=np.float32)
+    for value, control in zip(values, model.controls, strict=True):
+        if value:
+            code[model.part_slice(control.part)] += np.float32(value) * control.direction
+    return code

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing files so that a full disk or a killed process never leaves half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from .errors import LwaeError
+
+
+@contextlib.contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = "wb", **open_options) -> Iterator[IO]:
+    """Open a file that appears at `path` only once it is complete and on disk.
+
+    The content goes to a file beside `path`, which is renamed over it at the end; when anything fails, `path`
+    is as it was and the file beside it is gone.
+
+    Raises:
+        LwaeError: when the operating system refuses (no space, no permission, no such folder).
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with open(beside, mode, **open_options) as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(beside, path)
+        except OSError as error:
+            raise LwaeError(
+                f"Cannot write {path}: {error.strerror or error}; free some space or choose another folder."
+            ) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            beside.unlink()

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A face model in memory: template mesh, parts, controls, prior and the arrays of its network."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from .errors import LwaeError
+from .prior import Prior
+
+MM_PER_METRE = 1000.0
+
+
+@dataclass(frozen=True)
+class Control:
+    """A slider: a named direction in the code space of one part.
+
+    Attributes:
+        name: what the slider is called ("Width", "Shape 1"); unique within its part.
+        part: index of the part that it moves.
+        direction: float32 [Z_part], the change of the part code for one slider unit, which is one standard
+            deviation over the training faces.
+        description: one sentence for the tooltip.
+    """
+
+    name: str
+    part: int
+    direction: np.ndarray
+    description: str = ""
+
+
+@dataclass
+class FaceModel:
+    """Everything that decoding and encoding a face needs.
+
+    Space: millimetres, Z up, the face looks along -Y, +X is the person's left.
+
+    Attributes:
+        header: JSON-able facts (name, preset, provenance, licence, metrics, network configuration).
+        mean: float32 [N, 3], the mean training face.
+        polygon_sizes: int32 [F], corners of each polygon (quads are kept).
+        polygon_vertices: int32 [L], vertex of each polygon corner, polygon after polygon.
+        uv: float32 [L, 2] texture coordinates of the corners, or [0, 2] where the data had none.
+        polygon_material: uint8 [F], 0 skin, 1 eyes.
+        part_names: K names.
+        code_sizes: Z_k of each part; a code is flat, part after part, D = sum of them.
+        weights: float32 [K, N], local weights, a partition of unity over the parts.
+        controls: sliders, part after part.
+        prior: the joint Gaussian over all part codes.
+        network: arrays of the decoder and encoder, by name.
+    """
+
+    header: dict
+    mean: np.ndarray
+    polygon_sizes: np.ndarray
+    polygon_vertices: np.ndarray
+    uv: np.ndarray
+    polygon_material: np.ndarray
+    part_names: list[str]
+    code_sizes: list[int]
+    weights: np.ndarray
+    controls: list[Control]
+    prior: Prior
+    network: dict[str, np.ndarray] = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.header.get("name", "unnamed")
+
+    @property
+    def preset(self) -> str:
+        return self.header["preset"]
+
+    @property
+    def vertex_count(self) -> int:
+        return len(self.mean)
+
+    @property
+    def part_count(self) -> int:
+        return len(self.part_names)
+
+    @property
+    def code_size(self) -> int:
+        return sum(self.code_sizes)
+
+    @cached_property
+    def part_offsets(self) -> np.ndarray:
+        """First column of each part's code, and D at the end: int [K + 1]."""
+        return np.concatenate([[0], np.cumsum(self.code_sizes)]).astype(np.int64)
+
+    def part_slice(self, part: int) -> slice:
+        """Columns of a flat code that belong to part number `part`."""
+        return slice(int(self.part_offsets[part]), int(self.part_offsets[part + 1]))
+
+    def part_index(self, name: str) -> int:
+        """Number of the part called `name`.
+
+        Raises:
+            LwaeError: when no part has that name.
+        """
+        if name not in self.part_names:
+            raise LwaeError(f"No part is called {name!r}; this model's parts are {', '.join(self.part_names)}.")
+        return self.part_names.index(name)
+
+    @cached_property
+    def topology_hash(self) -> str:
+        """Identifies the mesh connectivity: equal hashes mean vertices in correspondence."""
+        digest = hashlib.sha256()
+        digest.update(np.int64(self.vertex_count).tobytes())
+        for array in (self.polygon_sizes, self.polygon_vertices):
+            digest.update(np.ascontiguousarray(array, dtype="<i4").tobytes())
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def hash(self) -> str:
+        """Identifies the model by what it decodes to: connectivity, mean, code layout and network."""
+        digest = hashlib.sha256(self.topology_hash.encode())
+        digest.update(repr((self.preset, self.part_names, list(self.code_sizes))).encode())
+        digest.update(np.ascontiguousarray(self.mean, dtype="<f4").tobytes())
+        for name in sorted(self.network):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(self.network[name]).tobytes())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decoder that is always there."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .errors import LwaeError
+from .local_network import LocalNumpy
+from .model import FaceModel
+from .paper_network import PaperNumpy
+
+NETWORKS = {"local": LocalNumpy, "paper": PaperNumpy}
+
+
+class NumpyDecoder:
+    """Decodes and encodes with NumPy alone.
+
+    Results for a face do not depend on the other faces of the batch beyond rounding; for the same bytes decode
+    in the same blocks (`synthesis.BLOCK`).
+    """
+
+    def __init__(self, model: FaceModel):
+        if model.preset not in NETWORKS:
+            raise LwaeError(f"This version cannot run the preset {model.preset!r}; please update the add-on.")
+        self.model = model
+        self._network = NETWORKS[model.preset](model)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Codes float32 [B, D] to vertices float32 [B, N, 3] in mm.
+
+        Raises:
+            LwaeError: when the codes have another length than this model's, or are not finite.
+        """
+        return self._network.decode(self._checked(codes, (self.model.code_size,), "codes"))
+
+    def decode_one(self, code: np.ndarray) -> np.ndarray:
+        """One code float32 [D] to vertices float32 [N, 3] in mm; remembers the parts of the last code."""
+        return self._network.decode_one(self._checked(np.asarray(code)[None], (self.model.code_size,), "codes")[0])
+
+    def encode(self, vertices: np.ndarray) -> np.ndarray:
+        """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D].
+
+        Raises:
+            LwaeError: when the vertex count is not the model's, or a position is not finite.
+        """
+        return self._network.encode(self._checked(vertices, (self.model.vertex_count, 3), "vertices"))
+
+    def _checked(self, batch: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
+        batch = np.asarray(batch, dtype=np.float32)
+        if batch.shape[1:] != shape:
+            raise LwaeError(
+                f"The model {self.model.name!r} takes {what} of shape {list(shape)} per face, "
+                f"but these have {list(batch.shape[1:])}; they belong to another model or mesh."
+            )
+        if not np.isfinite(batch).all():
+            raise LwaeError(f"Some {what} are NaN or infinite; repair them before use.")
+        return batch

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The joint Gaussian over all part codes: random faces, random parts that fit the rest, plausibility.
+
+Parts of one person are almost determined by one another, so parts are never drawn independently.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass
+class Prior:
+    """N(mean, F F^T + tau I) over flat codes.
+
+    Attributes:
+        mean: float32 [D].
+        factors: float32 [D, R], principal axes of the training codes times their standard deviations.
+        tau: variance in every direction that the factors do not hold.
+    """
+
+    mean: np.ndarray
+    factors: np.ndarray
+    tau: float
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """float64 [D, D]."""
+        factors = self.factors.astype(np.float64)
+        return factors @ factors.T + self.tau * np.eye(len(self.mean))
+
+    def sample(self, rng: np.random.Generator, count: int, strength: float = 1.0) -> np.ndarray:
+        """Draw whole faces.
+
+        Args:
+            strength: multiplies the deviation from the mean face; 1 is the spread of the training faces.
+
+        Returns:
+            Codes, float32 [count, D].
+        """
+        dimensions, rank = self.factors.shape
+        along = rng.standard_normal((count, rank), dtype=np.float32)
+        across = rng.standard_normal((count, dimensions), dtype=np.float32)
+        deviation = along @ self.factors.T + np.float32(np.sqrt(self.tau)) * across
+        return (self.mean + np.float32(strength) * deviation).astype(np.float32)
+
+    def sample_given(
+        self, code: np.ndarray, free: np.ndarray, rng: np.random.Generator, looseness: float = 3.0
+    ) -> np.ndarray:
+        """Redraw some code columns so that they fit the others (tempered Gaussian conditioning).
+
+        The other columns count as observed with noise of variance `looseness`: near 0 the same values come
+        back (the parts of one face determine each other), large values approach an unrelated draw.
+
+        Args:
+            code: float32 [D].
+            free: bool [D], the columns to redraw.
+
+        Returns:
+            A new code, float32 [D]; columns that are not free are copied exactly.
+        """
+        code = np.asarray(code, dtype=np.float32)
+        if free.all():
+            return self.sample(rng, 1)[0]
+        held = ~free
+        covariance = self.covariance
+        observed = covariance[np.ix_(held, held)] + looseness * np.eye(int(held.sum()))
+        gain = np.linalg.solve(observed, covariance[np.ix_(held, free)]).T
+        mean = self.mean[free] + gain @ (code[held].astype(np.float64) - self.mean[held])
+        spread = covariance[np.ix_(free, free)] - gain @ covariance[np.ix_(held, free)]
+        values, axes = np.linalg.eigh((spread + spread.T) / 2)
+        noise = rng.standard_normal(len(values)) * np.sqrt(np.maximum(values, 0))
+        result = code.copy()
+        result[free] = (mean + axes @ noise).astype(np.float32)
+        return result
+
+    @cached_property
+    def _whitener(self) -> np.ndarray:
+        values, axes = np.linalg.eigh(self.covariance)
+        return axes / np.sqrt(values)
+
+    def mahalanobis(self, codes: np.ndarray) -> np.ndarray:
+        """Root mean square distance from the mean in standard deviations, float64 [B].
+
+        About 1 for faces like the training faces, larger for faces that no training face resembles.
+        """
+        white = (np.atleast_2d(codes).astype(np.float64) - self.mean) @ self._whitener
+        return np.sqrt(np.mean(white**2, axis=1))

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rigid alignment of faces in vertex correspondence."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def align_rigidly(faces: np.ndarray, reference: np.ndarray, rotate: bool = True) -> np.ndarray:
+    """Move each face onto the reference with least squares, without scaling it (Kabsch 1976; Umeyama 1991).
+
+    Args:
+        faces: [B, N, 3].
+        reference: [N, 3].
+        rotate: also rotate; otherwise only the centroids are matched.
+
+    Returns:
+        float32 [B, N, 3].
+    """
+    centre = reference.mean(axis=0)
+    centred = faces - faces.mean(axis=1, keepdims=True)
+    if rotate:
+        u, _, vt = np.linalg.svd(np.einsum("bni,nj->bij", centred, reference - centre))
+        flip = np.ones((len(faces), 1, 3))
+        flip[:, 0, 2] = np.sign(np.linalg.det(u @ vt))
+        centred = centred @ ((u * flip) @ vt)
+    return (centred + centre).astype(np.float32)
+
+
+def mean_shape(vertices: np.ndarray, indices: np.ndarray, rounds: int = 5) -> np.ndarray:
+    """Generalised Procrustes mean of some faces without scaling (Gower 1975), float64 [N, 3], centred."""
+    mean = vertices[indices[0]].astype(np.float64)
+    mean -= mean.mean(axis=0)
+    for _ in range(rounds):
+        total = np.zeros_like(mean)
+        for start in range(0, len(indices), 100):
+            total += align_rigidly(vertices[indices[start : start + 100]], mean).sum(axis=0, dtype=np.float64)
+        mean = total / len(indices)
+        mean -= mean.mean(axis=0)
+    return mean

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The data set folder: faces in vertex correspondence, a template mesh, labels and a fixed split.
+
+    dataset.json   name, licence, provenance, split, label names
+    vertices.npy   float32 [S, N, 3], mm, Z up, faces look along -Y; memory-mapped when read
+    template.npz   polygon_sizes, polygon_vertices, uv, polygon_material, region_names, region_of_vertex
+    labels.npy     float32 [S, labels]
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from backend.errors import LwaeError
+from backend.files import atomic_write
+
+TEST_SHARE = 0.11  # 220 of 2,000, as in the paper.
+
+
+@dataclass
+class Template:
+    """The mesh that all faces share.
+
+    Attributes:
+        polygon_sizes: int32 [F].
+        polygon_vertices: int32 [L].
+        uv: float32 [L, 2] or [0, 2].
+        polygon_material: uint8 [F], 0 skin, 1 eyes.
+        region_names: names that the source knows for places on the face; may be empty.
+        region_of_vertex: int32 [N], index into `region_names`, -1 where unknown; [0] when there are none.
+    """
+
+    polygon_sizes: np.ndarray
+    polygon_vertices: np.ndarray
+    uv: np.ndarray
+    polygon_material: np.ndarray
+    region_names: list[str] = field(default_factory=list)
+    region_of_vertex: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+
+
+@dataclass
+class Dataset:
+    """An opened data set folder. `vertices` stays on disk until it is indexed."""
+
+    path: Path
+    name: str
+    licence: str
+    provenance: str
+    vertices: np.ndarray
+    template: Template
+    train: np.ndarray
+    test: np.ndarray
+    label_names: list[str]
+    labels: np.ndarray
+
+    @property
+    def vertex_count(self) -> int:
+        return self.vertices.shape[1]
+
+
+def split_faces(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random train and test indices, sorted; the test share is the paper's 220 of 2,000, at least one face."""
+    order = np.random.default_rng(np.random.SeedSequence([seed, 0x5911])).permutation(count)
+    held_out = max(1, round(TEST_SHARE * count))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def write_dataset(
+    path: Path,
+    blocks: Iterator[np.ndarray],
+    count: int,
+    template: Template,
+    *,
+    name: str,
+    licence: str,
+    provenance: str,
+    seed: int,
+    label_names: list[str] | None = None,
+    labels: np.ndarray | None = None,
+) -> Dataset:
+    """Write a data set folder from blocks of faces, without holding all of them in memory.
+
+    The folder appears under its name only when it is complete.
+
+    Args:
+        blocks: float32 [b, N, 3] arrays, `count` faces in all.
+
+    Raises:
+        LwaeError: when the folder exists already, positions are not finite, or the disk is full.
+    """
+    path = Path(path)
+    if path.exists():
+        raise LwaeError(f"{path} exists already; choose another folder or delete it first.")
+    beside = path.with_name(f".{path.name}.part")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        vertices, filled = None, 0
+        for block in blocks:
+            if not np.isfinite(block).all():
+                face = filled + int(np.flatnonzero(~np.isfinite(block).all(axis=(1, 2)))[0])
+                raise LwaeError(f"Face {face} has NaN or infinite positions; repair or remove it.")
+            if vertices is None:
+                vertices = np.lib.format.open_memmap(
+                    beside / "vertices.npy", "w+", dtype=np.float32, shape=(count, *block.shape[1:])
+                )
+            vertices[filled : filled + len(block)] = block
+            filled += len(block)
+        vertices.flush()
+        train, test = split_faces(count, seed)
+        with atomic_write(beside / "template.npz") as stream:
+            np.savez_compressed(
+                stream,
+                polygon_sizes=template.polygon_sizes.astype(np.int32),
+                polygon_vertices=template.polygon_vertices.astype(np.int32),
+                uv=template.uv.astype(np.float32),
+                polygon_material=template.polygon_material.astype(np.uint8),
+                region_names=np.array(template.region_names, dtype=str),
+                region_of_vertex=template.region_of_vertex.astype(np.int32),
+            )
+        with atomic_write(beside / "labels.npy") as stream:
+            np.save(stream, np.zeros((count, 0)) if labels is None else labels.astype(np.float32))
+        facts = {
+            "format": "lwae-dataset",
+            "format_version": 1,
+            "name": name,
+            "licence": licence,
+            "provenance": provenance,
+            "seed": seed,
+            "units": "mm",
+            "up": "Z",
+            "label_names": label_names or [],
+            "train": train.tolist(),
+            "test": test.tolist(),
+        }
+        with atomic_write(beside / "dataset.json", "w", encoding="utf-8") as stream:
+            json.dump(facts, stream, indent=1)
+        beside.rename(path)
+    except OSError as error:
+        raise LwaeError(f"Cannot write {path}: {error.strerror or error}; free some space.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return load_dataset(path)
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Open a data set folder.
+
+    Raises:
+        LwaeError: when the folder is missing, damaged, or not a data set.
+    """
+    path = Path(path)
+    if not (path / "dataset.json").is_file():
+        raise LwaeError(f"{path} is not a data set; make one with `python -m trainer prepare`.")
+    try:
+        facts = json.loads((path / "dataset.json").read_text(encoding="utf-8"))
+        if facts["format"] != "lwae-dataset" or facts["format_version"] != 1:
+            raise LwaeError(f"{path} was made by another version of the trainer; prepare it again.")
+        vertices = np.load(path / "vertices.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(path / "labels.npy", allow_pickle=False)
+        with np.load(path / "template.npz", allow_pickle=False) as arrays:
+            template = Template(
+                **{key: arrays[key] for key in ("polygon_sizes", "polygon_vertices", "uv", "polygon_material")},
+                region_names=[str(region) for region in arrays["region_names"]],
+                region_of_vertex=arrays["region_of_vertex"],
+            )
+        dataset = Dataset(
+            path=path,
+            name=facts["name"],
+            licence=facts["licence"],
+            provenance=facts["provenance"],
+            vertices=vertices,
+            template=template,
+            train=np.array(facts["train"], dtype=np.int64),
+            test=np.array(facts["test"], dtype=np.int64),
+            label_names=facts["label_names"],
+            labels=labels,
+        )
+        complete = vertices.ndim == 3 and len(labels) == len(vertices) == len(dataset.train) + len(dataset.test)
+    except LwaeError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LwaeError(f"The data set {path} is damaged ({error}); prepare it again.") from error
+    if not complete:
+        raise LwaeError(f"The data set {path} is incomplete; prepare it again.")
+    return dataset

@@ -91,7 +91,8 @@ def build(model: Path = DEFAULT_MODEL, out: Path = ROOT / "dist", root: Path = R
     size = target.stat().st_size
     if size > MAX_BYTES:
         target.unlink()
-        raise BuildError(f"The zip would have {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}; use a smaller model.")
+        limit = MAX_BYTES / 1e6
+        raise BuildError(f"The zip would have {size / 1e6:.1f} MB, over {limit:.0f} MB; use a smaller model.")
     return target
 
 

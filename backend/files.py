@@ -13,8 +13,10 @@ from .errors import LwaeError
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | os.PathLike, mode: str = "wb", **open_options) -> Iterator[IO]:
-    """Open a file that appears at `path` only once it is complete and on disk.
+def atomic_write(
+    path: str | os.PathLike, mode: str = "wb", durable: bool = True, **open_options
+) -> Iterator[IO]:
+    """Open a file that appears at `path` only once it is complete and, if `durable`, on disk.
 
     The content goes to a file beside `path`, which is renamed over it at the end; when anything fails, `path`
     is as it was and the file beside it is gone.
@@ -28,8 +30,9 @@ def atomic_write(path: str | os.PathLike, mode: str = "wb", **open_options) -> I
         try:
             with open(beside, mode, **open_options) as stream:
                 yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
+                if durable:
+                    stream.flush()
+                    os.fsync(stream.fileno())
             os.replace(beside, path)
         except OSError as error:
             raise LwaeError(

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Many faces from one seed: which code each face has, and decoding them so that the bytes are always the same.
+
+Face i of a plan depends on the seed and on i alone, never on how many faces are asked for, which process makes
+it or in what order. Two things make that hold to the last bit on one machine: faces are decoded in blocks of
+`BLOCK` rows that start at multiples of it (a row's rounding depends on its place in the matrix product and on the
+product's size, not on the other rows), and BLAS is held to one thread (it splits products by its threads).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .controls import control_matrix
+from .decoder import Decoder
+from .errors import LwaeError
+from .model import FaceModel
+
+BLOCK = 64
+
+# Independent random streams of one seed.
+FACES, SOURCES, TARGETS = range(3)
+
+# Variance with which the parts that stay average count as observed when only some parts are drawn (see
+# Prior.sample_given): 3 leaves the drawn parts about 0.6 of the spread of whole faces.
+LOOSENESS = 3.0
+
+
+def face_rng(seed: int, index: int, stream: int = FACES) -> np.random.Generator:
+    """The generator of face number `index`: numpy's SeedSequence spawn, made without its predecessors."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, index)))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which faces to make.
+
+    Random faces (`sources` and `targets` 0): `count` draws from the joint prior. With `parts`, the other parts
+    stay average and the named ones are drawn so that they fit them.
+
+    Part combinations (Kim & Kim 2021, arXiv 2107.08737, section 5: 5 sources, 11 targets and 4 parts are its
+    220 faces): `sources` and `targets` whole faces are drawn, and every target takes, one part at a time, each
+    part of each source. Row (target * sources + source) * len(parts) + p is target `target` with part parts[p]
+    of source `source`.
+
+    Attributes:
+        model: the face model.
+        seed: not negative.
+        count: number of random faces; for part combinations sources * targets * parts.
+        strength: multiplies the deviation of drawn faces from the mean face.
+        parts: part numbers in order; empty means all.
+    """
+
+    model: FaceModel
+    seed: int
+    count: int
+    strength: float = 1.0
+    parts: tuple[int, ...] = ()
+    sources: int = 0
+    targets: int = 0
+
+    @classmethod
+    def combinations(
+        cls, model: FaceModel, seed: int, sources: int, targets: int, parts: tuple[int, ...] = (), strength=1.0
+    ) -> Plan:
+        """The plan of all sources x targets x parts."""
+        parts = parts or tuple(range(model.part_count))
+        return cls(model, seed, sources * targets * len(parts), strength, parts, sources, targets)
+
+    def __post_init__(self):
+        if min(self.count, self.seed, self.sources, self.targets) < 0 or bool(self.sources) != bool(self.targets):
+            raise LwaeError("Counts and seeds are whole numbers from 0; sources and targets are given together.")
+
+    @property
+    def combines(self) -> bool:
+        return self.sources > 0
+
+    def combination(self, index: int) -> tuple[int, int, int]:
+        """Target, source and part number of row `index` of a plan of part combinations."""
+        pair, place = divmod(index, len(self.parts))
+        target, source = divmod(pair, self.sources)
+        return target, source, self.parts[place]
+
+    def codes(self, start: int, stop: int) -> np.ndarray:
+        """Codes of faces start..stop-1, float32 [stop - start, D]."""
+        if not self.combines:
+            return np.stack([self._random(index) for index in range(start, stop)])
+        result = np.empty((stop - start, self.model.code_size), dtype=np.float32)
+        for row, index in zip(result, range(start, stop), strict=True):
+            target, source, part = self.combination(index)
+            row[:] = self._targets[target]
+            columns = self.model.part_slice(part)
+            row[columns] = self._sources[source, columns]
+        return result
+
+    def _whole(self, stream: int, index: int) -> np.ndarray:
+        return self.model.prior.sample(face_rng(self.seed, index, stream), 1, self.strength)[0]
+
+    def _random(self, index: int) -> np.ndarray:
+        if not self.parts or len(self.parts) == self.model.part_count:
+            return self._whole(FACES, index)
+        # Conditioning by correction of a joint draw (Matheron's rule): one solve serves all faces.
+        prior, rng = self.model.prior, face_rng(self.seed, index)
+        deviation = (prior.sample(rng, 1)[0] - prior.mean).astype(np.float64)
+        observed = deviation[~self._free] + np.sqrt(LOOSENESS) * rng.standard_normal(int((~self._free).sum()))
+        code = prior.mean.astype(np.float32)
+        code[self._free] += (self.strength * (deviation[self._free] - self._gain @ observed)).astype(np.float32)
+        return code
+
+    @cached_property
+    def _free(self) -> np.ndarray:
+        free = np.zeros(self.model.code_size, dtype=bool)
+        for part in self.parts:
+            free[self.model.part_slice(part)] = True
+        return free
+
+    @cached_property
+    def _gain(self) -> np.ndarray:
+        covariance, held = self.model.prior.covariance, ~self._free
+        observed = covariance[np.ix_(held, held)] + LOOSENESS * np.eye(int(held.sum()))
+        return np.linalg.solve(observed, covariance[np.ix_(held, self._free)]).T
+
+    @cached_property
+    def _sources(self) -> np.ndarray:
+        return np.stack([self._whole(SOURCES, index) for index in range(self.sources)])
+
+    @cached_property
+    def _targets(self) -> np.ndarray:
+        return np.stack([self._whole(TARGETS, index) for index in range(self.targets)])
+
+
+def block_ranges(count: int, shard: int = 0, shards: int = 1) -> Iterator[tuple[int, int]]:
+    """(start, stop) of the blocks that shard number `shard` of `shards` makes: every shards-th block."""
+    for start in range(shard * BLOCK, count, shards * BLOCK):
+        yield start, min(start + BLOCK, count)
+
+
+def decode_block(decoder: Decoder, codes: np.ndarray) -> np.ndarray:
+    """Codes float32 [n <= BLOCK, D] of one block to vertices float32 [n, N, 3] in mm.
+
+    A short block is filled up with zero codes, because its size decides how the products are rounded.
+    """
+    return decoder.decode(_filled(codes))[: len(codes)]
+
+
+def _filled(codes: np.ndarray) -> np.ndarray:
+    full = np.zeros((BLOCK, codes.shape[1]), dtype=np.float32)
+    full[: len(codes)] = codes
+    return full
+
+
+class Table:
+    """The rows of faces.csv: what each face is, its control values and its part codes."""
+
+    def __init__(self, plan: Plan):
+        model = plan.model
+        self.plan = plan
+        self._pinv = np.linalg.pinv(control_matrix(model).astype(np.float64)).T.astype(np.float32)
+        self.controls = [f"{model.part_names[control.part]}.{control.name}" for control in model.controls]
+        self.columns = [
+            *("index", "file", "row", "seed"),
+            *(("target", "source", "part") if plan.combines else ()),
+            *self.controls,
+            *(f"{name}[{i}]" for k, name in enumerate(model.part_names) for i in range(model.code_sizes[k])),
+        ]
+        # %.9g gives every float32 back exactly.
+        self._numbers = ",".join(["%.9g"] * (len(model.controls) + model.code_size))
+
+    def values(self, codes: np.ndarray) -> np.ndarray:
+        """Control values float32 [n, controls] of a block's codes [n, D], as `controls.split_code` gives."""
+        return (_filled(codes) @ self._pinv)[: len(codes)]
+
+    def header(self) -> str:
+        return ",".join(_quoted(column) for column in self.columns) + "\n"
+
+    def rows(self, start: int, codes: np.ndarray, files: list[tuple[str, int]]) -> str:
+        """Lines of faces start, start + 1, ...; `files` holds each face's file name and its row in that file."""
+        numbers = np.concatenate([self.values(codes), codes], axis=1).tolist()
+        lines = []
+        for index, ((file, row), line) in enumerate(zip(files, numbers, strict=True), start=start):
+            label = f"{index},{file},{row},{self.plan.seed},"
+            if self.plan.combines:
+                target, source, part = self.plan.combination(index)
+                label += f"{target},{source},{_quoted(self.plan.model.part_names[part])},"
+            lines.append(label + self._numbers % tuple(line) + "\n")
+        return "".join(lines)
+
+
+def _quoted(text: str) -> str:
+    """One CSV cell (RFC 4180)."""
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
+
+
+@contextlib.contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Hold numpy's OpenBLAS to one thread; other BLAS libraries stay as they are.
+
+    The functions are looked up through numpy's own extension module, because environment variables come too
+    late inside Blender. Names: Debian's, numpy 1 wheels', numpy 2 wheels'.
+    """
+    try:
+        from numpy._core import _multiarray_umath as umath
+    except ImportError:
+        from numpy.core import _multiarray_umath as umath
+    library = ctypes.CDLL(umath.__file__)
+    for name in ("openblas_%s_num_threads", "openblas_%s_num_threads64_", "scipy_openblas_%s_num_threads64_"):
+        if hasattr(library, name % "set"):
+            set_threads, get_threads = getattr(library, name % "set"), getattr(library, name % "get")
+            before = get_threads()
+            set_threads(1)
+            try:
+                yield
+            finally:
+                set_threads(before)
+            return
+    yield

@@ -115,7 +115,9 @@ def test_components_do_not_mix():
 
 def test_rough_meshes():
     body = sphere(400)
-    vertices, triangles = joined(body, sheet(6), sphere(12, 0.1, (3, 0, 0)), (np.zeros((5, 3)), np.empty((0, 3), int)))
+    vertices, triangles = joined(
+        body, sheet(6), sphere(12, 0.1, (3, 0, 0)), (np.zeros((5, 3)), np.empty((0, 3), int))
+    )
     rng = np.random.default_rng(3)
     fins = np.stack([rng.integers(0, 400, 20), rng.integers(0, 400, 20), rng.integers(0, 400, 20)], axis=1)
     vertices[30] = vertices[31]  # zero-area triangles

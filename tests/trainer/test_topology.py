@@ -84,7 +84,9 @@ def test_geodesics_go_around_and_use_diagonals():
     distance, origin = topology.nearest_source(vertices, triangles, np.array([0]))
     true = np.linalg.norm(vertices - vertices[0], axis=1)
     assert np.all(distance >= true - 1e-9)
-    assert np.isclose(distance[20], 20) and np.isclose(distance[440], 20 * 2**0.5) and np.isclose(distance[420], 20)
+    assert (
+        np.isclose(distance[20], 20) and np.isclose(distance[440], 20 * 2**0.5) and np.isclose(distance[420], 20)
+    )
     assert (distance[1:] / true[1:]).max() < 1.09
     assert set(origin) == {0}
     loose = topology.geodesic_distances(np.r_[vertices, [[0.0, 0.0, 1.0]]], triangles, np.array([0]))

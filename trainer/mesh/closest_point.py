@@ -9,7 +9,9 @@ from scipy.spatial import cKDTree
 CHUNK = 400_000  # point-triangle pairs at a time
 
 
-def closest_points(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def closest_points(
+    points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Closest point of the mesh to each of `points`.
 
     Args:

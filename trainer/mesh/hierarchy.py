@@ -333,4 +333,3 @@ def _evaluate(quadric: np.ndarray, point: np.ndarray) -> np.ndarray:
         q[0] * x * x + 2 * q[1] * x * y + 2 * q[2] * x * z + 2 * q[3] * x + q[4] * y * y + 2 * q[5] * y * z
         + 2 * q[6] * y + q[7] * z * z + 2 * q[8] * z + q[9]
     )  # fmt: skip
-

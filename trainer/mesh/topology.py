@@ -34,7 +34,9 @@ def triangulate(polygon_sizes: np.ndarray, polygon_vertices: np.ndarray) -> np.n
             f"The polygon sizes add up to {sizes.sum()} corners, but there are {len(corners)}; re-export the mesh."
         )
     if len(sizes) and sizes.min() < 3:
-        raise LwaeError(f"Polygon {int(sizes.argmin())} has fewer than 3 corners; delete it and re-export the mesh.")
+        raise LwaeError(
+            f"Polygon {int(sizes.argmin())} has fewer than 3 corners; delete it and re-export the mesh."
+        )
     fan = sizes - 2
     first = np.repeat(polygon_starts(sizes), fan)
     step = np.arange(fan.sum()) - np.repeat(np.cumsum(fan) - fan, fan)
@@ -85,7 +87,9 @@ def boundary_edges(triangles: np.ndarray) -> np.ndarray:
     triangles = np.asarray(triangles, dtype=np.int64)
     directed = np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2).reshape(-1, 2)
     low, high = directed.min(axis=1), directed.max(axis=1)
-    _, inverse, uses = np.unique(low * (int(high.max(initial=0)) + 1) + high, return_inverse=True, return_counts=True)
+    _, inverse, uses = np.unique(
+        low * (int(high.max(initial=0)) + 1) + high, return_inverse=True, return_counts=True
+    )
     return directed[uses[inverse] == 1]
 
 
@@ -151,7 +155,8 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     a, b, c = np.asarray(vertices, dtype=np.float64)[triangles.T]
     normal = np.cross(b - a, c - a)
     total = np.stack(
-        [np.bincount(triangles.ravel(), np.repeat(normal[:, i], 3), minlength=len(vertices)) for i in range(3)], axis=1
+        [np.bincount(triangles.ravel(), np.repeat(normal[:, i], 3), minlength=len(vertices)) for i in range(3)],
+        axis=1,
     )
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.divide(total, length, out=np.zeros_like(total), where=length > 0)
@@ -175,7 +180,9 @@ def cotangent_laplacian(vertices: np.ndarray, triangles: np.ndarray) -> sp.csr_m
         rows += [a, b]
         columns += [b, a]
         values += [0.5 * np.clip(cotangent, -100, 100)] * 2
-    off = sp.csr_matrix((np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(count, count))
+    off = sp.csr_matrix(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(count, count)
+    )
     return (off - sp.diags(np.asarray(off.sum(axis=1)).ravel())).tocsr()
 
 
@@ -218,7 +225,11 @@ def nearest_source(
     if len(sources) == 0:
         return np.full(len(vertices), np.inf), np.full(len(vertices), -1, dtype=np.int64)
     distance, _, origin = csgraph.dijkstra(
-        distance_graph(vertices, triangles), directed=False, indices=sources, return_predecessors=True, min_only=True
+        distance_graph(vertices, triangles),
+        directed=False,
+        indices=sources,
+        return_predecessors=True,
+        min_only=True,
     )
     return distance, np.where(np.isfinite(distance), origin, -1).astype(np.int64)
 

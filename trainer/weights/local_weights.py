@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Local weights: how much each vertex belongs to each part, learned from how training faces vary.
+
+Kim & Kim 2021 (arXiv 2107.08737), section 3: sparse NMF of the vertices' deviations from the mean face. Then, step by
+step below: pieces, filling, loose components, sharpening, smoothing, partition of unity.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse import csgraph
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+
+from backend.errors import LwaeError
+from trainer.mesh.topology import (
+    adjacency,
+    connected_components,
+    mirror_map,
+    nearest_source,
+    triangle_edges,
+    umbrella_laplacian,
+)
+
+from .nmf import sparse_nmf
+
+log = logging.getLogger(__name__)
+
+LOOSE_SHARE = 0.1  # a component with a smaller share of the vertices belongs whole to the part around it
+CUTOFF = 1e-3  # smaller weights become 0, so that a part has its own vertices and no others
+DIFFUSION_STEPS = 4
+SEAM_SHARPEN = 32
+SEAM_BETA = 0.1
+FACE_BLOCK = 64  # faces read at a time
+COVARIANCE_NUMBERS = 60_000_000  # how much of the training set the seam's covariances are measured on
+
+
+def local_weights(
+    vertices: np.ndarray,
+    triangles: np.ndarray,
+    parts: int = 8,
+    *,
+    rng: np.random.Generator,
+    normalise: bool = True,
+    sparsity: float = 0.6,
+    sparse_factor: str = "W",
+    penalty: str = "hoyer",
+    split: bool = True,
+    sharpen: float = 8.0,
+    smoothing: str = "diffusion",
+    seam_beta: float = SEAM_BETA,
+    iterations: int = 200,
+) -> np.ndarray:
+    """Local weights of a set of training faces.
+
+    Args:
+        vertices: [S, N, 3] mm, the training faces only; float32, may be a memory map (read in blocks).
+        triangles: [T, 3].
+        parts: K.
+        rng: draws the start of the NMF.
+        normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by how much.
+        sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
+        split: a part is one place or a left-right pair (see `split_pieces`); False leaves the NMF's parts as they are.
+        sharpen: exponent p of w^p / sum w^p (with `smoothing="seam"`: 32 instead, as it starts from hard borders).
+        smoothing: "diffusion" (a few averaging steps), "seam" (`seam_optimal`) or "none".
+        seam_beta: see `seam_optimal`.
+
+    Returns:
+        float32 [K, N], non-negative, columns summing to 1; parts sorted from the top of the head down.
+
+    Raises:
+        LwaeError: nothing varies, or an option is out of range.
+    """
+    if smoothing not in ("diffusion", "seam", "none"):
+        raise LwaeError(f"Unknown smoothing {smoothing!r}; use diffusion, seam or none.")
+    mean = mean_face(vertices)
+    deviation = deviations(vertices, mean, normalise)
+    factors = sparse_nmf(
+        deviation,
+        parts,
+        rng=rng,
+        sparsity=sparsity,
+        sparse_factor=sparse_factor,
+        penalty=penalty,
+        iterations=iterations,
+    )
+    log.info("sparse NMF: %d iterations, objective %.6g", len(factors.objective), factors.objective[-1])
+    del deviation
+    # A part's share in a vertex's deviation, in comparable units for all parts.
+    share = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
+    if split:
+        share = split_pieces(share, mean, triangles, parts)
+    weights = sharpened(share, SEAM_SHARPEN if smoothing == "seam" else sharpen)
+    weights = fill(weights, mean, triangles)
+    weights = keep_loose_components_whole(weights, mean, triangles)
+    if smoothing == "diffusion":
+        weights = diffuse(weights, triangles)
+    elif smoothing == "seam":
+        weights = seam_optimal(weights, vertices, mean, triangles, seam_beta)
+    weights = partition_of_unity(weights)
+    height = weights.T @ mean[:, 2] / weights.sum(axis=0)
+    return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
+
+
+def mean_face(vertices: np.ndarray) -> np.ndarray:
+    """Mean over the faces, float64 [N, 3]."""
+    total = np.zeros(vertices.shape[1:])
+    for start in range(0, len(vertices), FACE_BLOCK):
+        total += vertices[start : start + FACE_BLOCK].sum(axis=0, dtype=np.float64)
+    return total / len(vertices)
+
+
+def deviations(vertices: np.ndarray, mean: np.ndarray, normalise: bool = True) -> np.ndarray:
+    """V[v, i] = |x_i(v) - mu(v)|, float32 [N, S]; each row divided by its RMS if `normalise`.
+
+    A vertex that never moves (less than 1e-4 of the typical RMS) gets a row of zeros.
+
+    Raises:
+        LwaeError: no vertex moves, or something is not finite.
+    """
+    result = np.empty((vertices.shape[1], len(vertices)), dtype=np.float32)
+    centre = mean.astype(np.float32)
+    for start in range(0, len(vertices), FACE_BLOCK):
+        block = vertices[start : start + FACE_BLOCK] - centre
+        result[:, start : start + len(block)] = np.sqrt(np.einsum("snc,snc->ns", block, block))
+    rms = np.sqrt(np.einsum("ns,ns->n", result, result) / result.shape[1])
+    if not np.isfinite(rms).all():
+        raise LwaeError("The training faces hold numbers that are not finite; prepare the data set again.")
+    if rms.max() == 0:
+        raise LwaeError("All training faces are the same, so there are no parts to find; use faces that differ.")
+    moving = rms > 1e-4 * np.median(rms[rms > 0])
+    result[~moving] = 0.0
+    if normalise:
+        result[moving] /= rms[moving, None]
+    return result
+
+
+def split_pieces(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray, parts: int) -> np.ndarray:
+    """Give every part one place: its own connected piece of the surface, or a left-right pair of pieces.
+
+    NMF ties together what merely moves together: chin and crown, for instance, since heads are aligned on their
+    middle. Every vertex is labelled with its strongest part; each connected piece of a label, joined with its mirror
+    image, is a candidate; the `parts` candidates of most vertices stay, and a part's share goes to the nearest of its
+    pieces. The others are emptied, to be filled from around.
+
+    Args:
+        share: float64 [N, K], from NMF.
+        mean: [N, 3].
+        triangles: [T, 3].
+        parts: how many parts to return.
+
+    Returns:
+        float64 [N, parts] (fewer columns never).
+    """
+    label = np.where(share.max(axis=1) > 0, share.argmax(axis=1), -1)
+    piece = pieces_of(label, triangles, mean)
+    sizes = np.bincount(piece[piece >= 0])
+    kept = np.argsort(-sizes, kind="stable")[:parts]
+    if len(kept) < parts:
+        return share
+    result = np.zeros((len(share), parts))
+    owner = np.array([label[piece == p][0] for p in kept])
+    place = np.full(len(label), -1)
+    for number, p in enumerate(kept):
+        place[piece == p] = number
+    for k in np.unique(owner):
+        mine = np.flatnonzero(np.isin(place, np.flatnonzero(owner == k)))
+        _, nearest = nearest_source(mean, triangles, mine)
+        reached = nearest >= 0
+        result[reached, place[nearest[reached]]] = share[reached, k]
+    # Dissolved pieces keep no trace of their part, else a faint share would be sharpened back to 1.
+    result[place < 0] = 0.0
+    return result
+
+
+def pieces_of(label: np.ndarray, triangles: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Connected piece of each vertex among vertices of its label, a piece and its mirror image being one; int64 [N].
+
+    -1 where the label is negative. Mirror images are pieces of the same label of which at least half the mirrored
+    vertices fall on each other.
+    """
+    count = len(label)
+    edges = triangle_edges(triangles)
+    inside = (label[edges[:, 0]] == label[edges[:, 1]]) & (label[edges[:, 0]] >= 0)
+    piece = connected_components(edges[inside], count)
+    mirror = mirror_map(mean)
+    paired = np.flatnonzero(mirror >= 0)
+    paired = paired[(label[paired] == label[mirror[paired]]) & (label[paired] >= 0)]
+    sizes = np.bincount(piece)
+    total = len(sizes)
+    overlap = sp.coo_matrix(
+        (np.ones(len(paired)), (piece[paired], piece[mirror[paired]])), shape=(total, total)
+    ).tocsr()
+    overlap = overlap.tocoo()
+    same = overlap.data >= 0.5 * np.maximum(sizes[overlap.row], sizes[overlap.col])
+    links = sp.coo_matrix((np.ones(same.sum()), (overlap.row[same], overlap.col[same])), shape=(total, total))
+    _, joined = csgraph.connected_components(links, directed=False)
+    return np.where(label >= 0, joined[piece], -1)
+
+
+def sharpened(share: np.ndarray, power: float) -> np.ndarray:
+    """w^p / sum w^p of each row; rows without any share stay zero."""
+    top = share.max(axis=1, keepdims=True)
+    powered = np.divide(share, top, out=np.zeros_like(share), where=top > 0) ** power
+    total = powered.sum(axis=1, keepdims=True)
+    return np.divide(powered, total, out=np.zeros_like(share), where=total > 0)
+
+
+def fill(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Rows of zeros take the weights of the vertex nearest over the mesh that has some (through space, if none leads)."""
+    empty = weights.sum(axis=1) == 0
+    _, nearest = nearest_source(mean, triangles, ~empty)
+    lost = np.flatnonzero(nearest < 0)
+    full = np.flatnonzero(~empty)
+    nearest[lost] = full[cKDTree(mean[full]).query(mean[lost])[1]]
+    return weights[nearest]
+
+
+def keep_loose_components_whole(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """A small loose component (eyeball, tooth, tongue) goes whole to the part that is strongest around it.
+
+    Small: less than `LOOSE_SHARE` of the vertices and not the largest. Around it: at the vertex of the other, large
+    components that is nearest to each of its vertices.
+    """
+    component = connected_components(triangle_edges(triangles), len(mean))
+    sizes = np.bincount(component)
+    large = (sizes >= LOOSE_SHARE * len(mean)) | (np.arange(len(sizes)) == sizes.argmax())
+    body = np.flatnonzero(large[component])
+    loose = np.flatnonzero(~large[component])
+    around = weights[body[cKDTree(mean[body]).query(mean[loose])[1]]]
+    votes = np.zeros((len(sizes), weights.shape[1]))
+    np.add.at(votes, component[loose], around)
+    result = weights.copy()
+    result[loose] = np.eye(weights.shape[1])[votes.argmax(axis=1)[component[loose]]]
+    return result
+
+
+def diffuse(weights: np.ndarray, triangles: np.ndarray, steps: int = DIFFUSION_STEPS) -> np.ndarray:
+    """Average each vertex half with its neighbours, `steps` times."""
+    laplacian = umbrella_laplacian(triangle_edges(triangles), len(weights))
+    for _ in range(steps):
+        weights = weights + 0.5 * (laplacian @ weights)
+    return weights
+
+
+def seam_optimal(
+    weights: np.ndarray, vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray, beta: float = SEAM_BETA
+) -> np.ndarray:
+    """Weights near the given (hard) ones that make the borders of mixed faces as smooth as real faces are.
+
+    Solves (Q + beta I) w_k = beta h_k with Q from `seam_matrix`: the smallest sum over vertices of the roughness that
+    mixing adds, relative to the natural one, plus beta |w - h|^2. Constants are in Q's null space, so columns still
+    sum to 1 and loose components stay whole.
+
+    Args:
+        weights: h, float64 [N, K].
+        vertices: [S, N, 3] training faces.
+        mean: [N, 3].
+        triangles: [T, 3].
+        beta: the larger, the harder the borders stay.
+    """
+    if beta <= 0:
+        raise LwaeError(f"The seam's beta must be above 0, not {beta:g}.")
+    system = seam_matrix(vertices, mean, triangles) + beta * sp.identity(len(mean), format="csr")
+    solver = splu(
+        system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    )
+    return solver.solve(beta * np.ascontiguousarray(weights))
+
+
+def seam_matrix(vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> sp.csr_matrix:
+    """Q of the quadratic form w.Q w = sum_v E|sum_i L_vi (w_i - w_v) D_i|^2 / E|(L D)_v|^2, float64 [N, N].
+
+    D is the difference of two random training faces and L the umbrella Laplacian: where two faces are mixed by w, the
+    numerator is the bending that comes from w alone, the denominator what real differences have at that vertex.
+    """
+    count = len(mean)
+    laplacian = umbrella_laplacian(triangle_edges(triangles), count)
+    faces = max(2, min(len(vertices), COVARIANCE_NUMBERS // (3 * count)))
+    picked = np.unique(np.linspace(0, len(vertices) - 1, faces).astype(int))
+    motion = np.empty((count, len(picked), 3), dtype=np.float32)
+    for column, face in enumerate(picked):
+        motion[:, column] = vertices[face] - mean
+    motion = motion.reshape(count, -1)
+    # E over pairs of faces is twice the covariance; the factor cancels in the quotient.
+    bending = laplacian.astype(np.float32) @ motion
+    natural = np.einsum("vm,vm->v", bending, bending, dtype=np.float64)
+    natural = np.maximum(natural, 1e-3 * np.median(natural[natural > 0]) if natural.any() else 1.0)
+
+    graph = adjacency(triangle_edges(triangles), count)
+    degree = np.diff(graph.indptr)
+    rows, columns, values = [], [], []
+    for d in np.unique(degree[degree > 0]):
+        members = np.flatnonzero(degree == d)
+        block = max(1, 4_000_000 // (d * motion.shape[1]))
+        for start in range(0, len(members), block):
+            v = members[start : start + block]
+            neighbours = graph.indices[graph.indptr[v][:, None] + np.arange(d)]
+            local = motion[neighbours]  # [v, d, m]
+            covariance = (local @ local.transpose(0, 2, 1)).astype(np.float64) / (d * d * natural[v, None, None])
+            # (w_i - w_v) for each neighbour i, written on the vertices (v, neighbours).
+            form = np.empty((len(v), d + 1, d + 1))
+            form[:, 1:, 1:] = covariance
+            form[:, 0, 1:] = form[:, 1:, 0] = -covariance.sum(axis=1)
+            form[:, 0, 0] = covariance.sum(axis=(1, 2))
+            stencil = np.concatenate([v[:, None], neighbours], axis=1)
+            rows.append(np.repeat(stencil, d + 1, axis=1).ravel())
+            columns.append(np.tile(stencil, (1, d + 1)).ravel())
+            values.append(form.ravel())
+    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
+    matrix = sp.csr_matrix(entries, shape=(count, count))
+    return 0.5 * (matrix + matrix.T)
+
+
+def partition_of_unity(weights: np.ndarray) -> np.ndarray:
+    """Clip at `CUTOFF` and make each row sum to 1."""
+    weights = np.where(weights < CUTOFF, 0.0, weights)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def weights_report(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> dict:
+    """Figures that tell good local weights from bad ones, JSON-able.
+
+    Args:
+        weights: [K, N], columns summing to 1.
+        mean: [N, 3] mm.
+        triangles: [T, 3].
+
+    Returns:
+        coverage: share of the vertices whose largest weight is above 0.5.
+        balance: entropy of the parts' vertex counts over log K (1: all the same size).
+        parts: per part `vertices` (where it is strongest), `share` (mean weight), `peak` (largest weight), `pieces`
+            (connected pieces of the vertices where it is strongest), `symmetry` (overlap with its own mirror image:
+            1 symmetric, 0 one-sided) and `side` (-1 wholly on the person's right, +1 left).
+    """
+    label = weights.argmax(axis=0)
+    count = np.bincount(label, minlength=len(weights))
+    edges = triangle_edges(triangles)
+    piece = connected_components(edges[label[edges[:, 0]] == label[edges[:, 1]]], len(label))
+    mirror = mirror_map(mean)
+    paired = mirror >= 0
+    side = np.sign(np.where(np.abs(mean[:, 0]) > 0.005 * np.ptp(mean[:, 0]), mean[:, 0], 0))
+    shares = count / count.sum()
+    entropy = -float(np.sum(shares[shares > 0] * np.log(shares[shares > 0])))
+    parts = []
+    for k, w in enumerate(weights.astype(np.float64)):
+        here, there = w[paired], w[mirror[paired]]
+        parts.append(
+            {
+                "vertices": int(count[k]),
+                "share": float(w.mean()),
+                "peak": float(w.max()),
+                "pieces": len(np.unique(piece[label == k])),
+                "symmetry": float(np.minimum(here, there).sum() / max(np.maximum(here, there).sum(), 1e-12)),
+                "side": float((w * side).sum() / max(w.sum(), 1e-12)),
+            }
+        )
+    return {
+        "coverage": float((weights.max(axis=0) > 0.5).mean()),
+        "balance": entropy / np.log(len(weights)) if len(weights) > 1 else 1.0,
+        "parts": parts,
+    }

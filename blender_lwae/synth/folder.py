@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The output folder of a synth run: what it was made with, which of its files are ours, what a killed run left."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from ..backend.errors import LwaeError
+from ..backend.files import atomic_write
+
+RUN_FILE = "run.json"
+TEMPLATE_FILE = "template.npz"
+THUMBNAILS = "thumbnails"
+OURS = re.compile(
+    r"(faces?_\d{6,}\.(ply|obj|mtl|stl|glb|npz|png)|faces(\.\d+-of-\d+)?\.csv"
+    r"|contact_sheet(\.\d+-of-\d+)?\.png|template\.npz|run\.json)"
+)
+
+
+def part_name(stem: str, suffix: str, shard: int, shards: int) -> str:
+    """faces.csv, or faces.2-of-4.csv where several machines fill one folder."""
+    return f"{stem}{suffix}" if shards == 1 else f"{stem}.{shard + 1}-of-{shards}{suffix}"
+
+
+def prepare(out: Path, record: dict, overwrite: bool) -> None:
+    """Make the folder, or check that it was made with the same arguments, and write run.json.
+
+    Args:
+        record: what run.json shall say; everything under "arguments" and "model" must agree with what is there.
+        overwrite: start afresh; removes the files of the earlier run, and nothing else.
+
+    Raises:
+        LwaeError: when the folder holds another run, foreign files with our names, or cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            _remove_run(out)
+        old = _read_record(out)
+        if old is None and any(OURS.fullmatch(path.name) for path in out.iterdir()):
+            raise LwaeError(
+                f"{out} has files of these names but no {RUN_FILE}; use another folder or --overwrite."
+            )
+    except OSError as error:
+        raise LwaeError(f"Cannot use the folder {out}: {error.strerror or error}.") from error
+    for group in ("model", "arguments") if old else ():
+        for key in old[group].keys() & record[group].keys():
+            if old[group][key] != record[group][key]:
+                raise LwaeError(
+                    f"{out} was made with {key} = {_shown(old[group][key])}, not {_shown(record[group][key])}; "
+                    "use the same arguments to continue it, another folder, or --overwrite to start afresh."
+                )
+    if old:
+        record = record | {"arguments": old["arguments"] | record["arguments"]}
+    with atomic_write(out / RUN_FILE, "w", encoding="utf-8", newline="\n") as stream:
+        json.dump(record, stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+
+
+def remove_leftovers(out: Path, wanted: set[str], scratch: Path) -> None:
+    """Remove unfinished files that a killed run of the same shard left beside `wanted` names."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    for path in out.glob(".*.part"):
+        if path.name[1:].removesuffix(".part").rpartition(".")[0] in wanted:
+            path.unlink(missing_ok=True)
+
+
+def _read_record(out: Path) -> dict | None:
+    path = out / RUN_FILE
+    if not path.exists():
+        return None
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {"model": dict(record["model"]), "arguments": dict(record["arguments"])}
+    except (ValueError, KeyError, TypeError) as error:
+        raise LwaeError(f"{path} is not a record of a synth run; use another folder or --overwrite.") from error
+
+
+def _remove_run(out: Path) -> None:
+    for folder in (out, out / THUMBNAILS):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if OURS.fullmatch(path.name):
+                path.unlink()
+
+
+def _shown(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Making the faces of a plan, block by block: meshes, one table, thumbnails; continues what a run before began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..backend.decoder import Decoder
+from ..backend.files import atomic_write
+from ..backend.synthesis import Plan, Table, block_ranges, decode_block, single_threaded_blas
+from .folder import TEMPLATE_FILE, THUMBNAILS, part_name, remove_leftovers
+from .progress import Progress
+from .writers import FaceFiles, make_writer, write_template
+
+SHEET_FACES = 60
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to make and where: `shard` of `shards` counts from 0; `thumbnail_size` 0 renders nothing."""
+
+    plan: Plan
+    out: Path
+    format: str
+    unit: str = "m"
+    shard: int = 0
+    shards: int = 1
+    thumbnail_size: int = 0
+
+    @property
+    def blocks(self) -> list[tuple[int, int]]:
+        return list(block_ranges(self.plan.count, self.shard, self.shards))
+
+    @property
+    def scratch(self) -> Path:
+        """Where Blender's own exporters and renders put what is not finished."""
+        return self.out / f".unfinished-{self.shard + 1}-of-{self.shards}"
+
+    def path(self, stem: str, suffix: str) -> Path:
+        return self.out / part_name(stem, suffix, self.shard, self.shards)
+
+
+def run(job: Job, decoder: Decoder, progress: Progress, check_stop: Callable[[], None]) -> None:
+    """Make every face of the job that is not there yet, then the table and the contact sheet.
+
+    Args:
+        check_stop: called between files; raises to stop the run, which can be continued later.
+
+    Raises:
+        LwaeError: when a file cannot be written.
+    """
+    model = job.plan.model
+    writer = make_writer(job.format, model, job.out, job.unit, job.scratch)
+    thumbnails = _thumbnails(job) if job.thumbnail_size else None
+    table, table_path = Table(job.plan), job.path("faces", ".csv")
+    wanted = {name for start, stop in job.blocks for name, _ in writer.names(start, stop)}
+    remove_leftovers(job.out, wanted | {table_path.name, TEMPLATE_FILE}, job.scratch)
+    write_template(job.out / TEMPLATE_FILE, model, job.unit)
+    # The table appears when all its faces are there: a folder with a table is complete.
+    with single_threaded_blas(), atomic_write(table_path, "w", encoding="utf-8", newline="") as stream:
+        stream.write(table.header())
+        for start, stop in job.blocks:
+            codes = job.plan.codes(start, stop)
+            stream.write(table.rows(start, codes, writer.names(start, stop)))
+            faces = writer.missing(start, stop)
+            pictures = thumbnails.missing(start, stop) if thumbnails else []
+            to_make = len(set(faces) | set(pictures))
+            progress.advance(kept=stop - start - to_make)
+            if not to_make:
+                continue
+            vertices = decode_block(decoder, codes)
+            labels = {"codes": codes, "values": table.values(codes)}
+            for output, wanted_faces in ((writer, faces), (thumbnails, pictures)):
+                last = output is thumbnails or not pictures
+                for made in output.write(wanted_faces, start, vertices, labels) if wanted_faces else ():
+                    progress.advance(made=made if last else 0)
+                    check_stop()
+    if thumbnails:
+        _contact_sheet(job, thumbnails)
+    remove_leftovers(job.out, set(), job.scratch)
+    progress.finish()
+
+
+def _thumbnails(job: Job) -> FaceFiles:
+    from .portrait import Portrait  # Needs bpy.
+
+    folder = job.out / THUMBNAILS
+    folder.mkdir(exist_ok=True)
+    return FaceFiles(folder, "png", Portrait(job.plan.model, job.thumbnail_size, job.scratch).save)
+
+
+def _contact_sheet(job: Job, thumbnails: FaceFiles) -> None:
+    from .contact_sheet import write_contact_sheet
+
+    names = [name for start, stop in job.blocks for name, _ in thumbnails.names(start, stop)]
+    paths = [job.out / THUMBNAILS / name for name in names[:SHEET_FACES]]
+    if paths:
+        write_contact_sheet(paths, job.path("contact_sheet", ".png"))

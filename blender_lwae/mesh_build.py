@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A new face mesh and object from a model: quads, UVs, smooth shading, materials."""
+
+from __future__ import annotations
+
+import bpy
+import numpy as np
+
+from . import materials
+from .backend.model import MM_PER_METRE, FaceModel
+
+MODIFIER_NAME = "Face Motion Blur"
+
+
+def new_face_mesh(model: FaceModel, name: str) -> bpy.types.Mesh:
+    """A mesh with the model's mean face, in metres; no sliders yet.
+
+    Returns:
+        A new mesh data-block with the model's polygons, UV map, smooth shading and material slots Face Skin,
+        Face Eyes and Face Iris (the eye slots only when the model has eyes).
+    """
+    mesh = bpy.data.meshes.new(name)
+    starts = np.concatenate([[0], np.cumsum(model.polygon_sizes)[:-1]]).astype(np.int32)
+    mesh.vertices.add(model.vertex_count)
+    mesh.loops.add(len(model.polygon_vertices))
+    mesh.polygons.add(len(model.polygon_sizes))
+    metres = model.mean.astype(np.float32) / np.float32(MM_PER_METRE)
+    mesh.attributes["position"].data.foreach_set("vector", metres.ravel())
+    mesh.loops.foreach_set("vertex_index", model.polygon_vertices)
+    mesh.polygons.foreach_set("loop_start", starts)
+    if len(model.uv):
+        layer = mesh.uv_layers.new(name="UVMap", do_init=False)
+        layer.uv.foreach_set("vector", np.ascontiguousarray(model.uv, dtype=np.float32).ravel())
+    mesh.update(calc_edges=True)
+    mesh.shade_smooth()
+    _assign_materials(mesh, model, starts)
+    return mesh
+
+
+def new_face_object(mesh: bpy.types.Mesh, collection: bpy.types.Collection) -> bpy.types.Object:
+    """An object for a face mesh, in a collection, ready for motion blur."""
+    face = bpy.data.objects.new(mesh.name, mesh)
+    collection.objects.link(face)
+    # Renderers look for moving vertices only where a modifier may deform: this one does nothing but say so.
+    modifier = face.modifiers.new(MODIFIER_NAME, "SMOOTH")
+    modifier.iterations = 0
+    modifier.show_viewport = False
+    modifier.show_expanded = False
+    return face
+
+
+def _assign_materials(mesh: bpy.types.Mesh, model: FaceModel, starts: np.ndarray) -> None:
+    mesh.materials.append(materials.skin())
+    eye_polygons = np.flatnonzero(model.polygon_material == 1)
+    if not len(eye_polygons):
+        return
+    mesh.materials.append(materials.eyes())
+    mesh.materials.append(materials.iris())
+    polygons = [
+        model.polygon_vertices[starts[polygon] : starts[polygon] + model.polygon_sizes[polygon]]
+        for polygon in eye_polygons
+    ]
+    coordinates = materials.eye_coordinates(model.mean, polygons)
+    attribute = mesh.attributes.new(materials.EYE_ATTRIBUTE, "FLOAT_VECTOR", "POINT")
+    attribute.data.foreach_set("vector", coordinates.ravel())
+    slots = (model.polygon_material == 1).astype(np.int32)
+    for polygon, vertices in zip(eye_polygons, polygons, strict=True):
+        centre = coordinates[vertices].mean(axis=0)
+        if centre[2] == 1 and np.hypot(centre[0], centre[1]) < materials.IRIS_RADIUS:
+            slots[polygon] = 2
+    mesh.polygons.foreach_set("material_index", slots)

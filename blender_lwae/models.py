@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Face models: found and loaded on first use, never at start-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .backend.errors import LwaeError
+from .backend.lwae_file import load_model
+from .backend.model import FaceModel
+from .backend.numpy_decoder import NumpyDecoder
+
+FOLDER = Path(__file__).parent / "models"
+
+# What loading a file gave, by (path, modification time, size): a model, or the sentence of its error, so that
+# a damaged file is not read again on each redraw.
+_loaded: dict[tuple[str, int, int], FaceModel | str] = {}
+_decoders: dict[str, NumpyDecoder] = {}
+
+
+def default_path() -> Path:
+    """The model that came with the add-on."""
+    return FOLDER / "default.lwae"
+
+
+def load(path: str | Path) -> FaceModel:
+    """The model in a file, read once until the file changes.
+
+    Raises:
+        LwaeError: when the file is missing, damaged or no model.
+    """
+    path = Path(path)
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise LwaeError(f"The face model {path.name} is missing; install the add-on again.") from error
+    key = (str(path), found.st_mtime_ns, found.st_size)
+    if key not in _loaded:
+        try:
+            _loaded[key] = load_model(path)
+        except LwaeError as error:
+            _loaded[key] = str(error)
+    result = _loaded[key]
+    if isinstance(result, str):
+        raise LwaeError(result)
+    return result
+
+
+def default() -> FaceModel:
+    """The model that came with the add-on.
+
+    Raises:
+        LwaeError: as `load` does.
+    """
+    return load(default_path())
+
+
+def by_hash(model_hash: str, name: str = "") -> FaceModel:
+    """The model that a face was made with.
+
+    Args:
+        model_hash: FaceModel.hash of that model.
+        name: its name, for the message.
+
+    Raises:
+        LwaeError: when no model here has that hash.
+    """
+    for result in _loaded.values():
+        if isinstance(result, FaceModel) and result.hash == model_hash:
+            return result
+    model = default()
+    if model.hash != model_hash:
+        raise LwaeError(f"This face needs the model {name or model_hash!r}, which is not installed.")
+    return model
+
+
+def decoder(model: FaceModel) -> NumpyDecoder:
+    """The one decoder of a model."""
+    if model.hash not in _decoders:
+        _decoders[model.hash] = NumpyDecoder(model)
+    return _decoders[model.hash]
+
+
+def clear() -> None:
+    """Forget all models, on disabling the add-on."""
+    _loaded.clear()
+    _decoders.clear()

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only place that moves a face's vertices, and the stamp that tells our positions from an artist's."""
+
+from __future__ import annotations
+
+import hashlib
+
+import bpy
+import numpy as np
+
+from .backend.errors import LwaeError
+from .backend.model import MM_PER_METRE
+
+# Before 5.2 the bounding box stays stale when the attribute is written.
+STALE_BOUNDS = bpy.app.version < (5, 2, 0)
+
+
+def read_positions(mesh: bpy.types.Mesh) -> np.ndarray:
+    """Vertex positions of the mesh, or of its basis shape key: float32 [N, 3] in metres.
+
+    Raises:
+        LwaeError: in edit mode, where a mesh has no positions to read.
+    """
+    if mesh.is_editmode:
+        raise LwaeError("Leave edit mode first.")
+    positions = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    if mesh.shape_keys:
+        mesh.shape_keys.reference_key.points.foreach_get("co", positions)
+    else:
+        mesh.attributes["position"].data.foreach_get("vector", positions)
+    return positions.reshape(-1, 3)
+
+
+def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray) -> None:
+    """Move all vertices of a mesh.
+
+    A mesh with shape keys gets the same change in every key, so that expressions stay on the new face.
+
+    Args:
+        positions: float32 [N, 3] in mm, in the model's frame (Blender's, face along -Y).
+
+    Raises:
+        LwaeError: in edit mode, for another number of vertices, or when the mesh did not take the positions.
+    """
+    if mesh.is_editmode:
+        raise LwaeError("Leave edit mode first.")
+    if positions.shape != (len(mesh.vertices), 3):
+        raise LwaeError(f"{mesh.name} has {len(mesh.vertices)} vertices, but the face has {len(positions)}.")
+    metres = np.ascontiguousarray(positions, dtype=np.float32) / np.float32(MM_PER_METRE)
+    if mesh.library or mesh.override_library:
+        _write_linked(mesh, metres)
+    else:
+        if mesh.shape_keys:
+            _shift_keys(mesh.shape_keys, metres - read_positions(mesh))
+        mesh.attributes["position"].data.foreach_set("vector", metres.ravel())
+        if STALE_BOUNDS:
+            mesh.vertices[0].co = mesh.vertices[0].co
+    mesh.update()
+    if not np.allclose(read_positions(mesh), metres, rtol=0, atol=1e-6):
+        raise LwaeError(f"{mesh.name} cannot be changed here; make it local first.")
+
+
+def _shift_keys(shape_keys: bpy.types.Key, change: np.ndarray) -> None:
+    for key in shape_keys.key_blocks:
+        points = np.empty(change.size, dtype=np.float32)
+        key.points.foreach_get("co", points)
+        key.points.foreach_set("co", points + change.ravel())
+
+
+def _write_linked(mesh: bpy.types.Mesh, metres: np.ndarray) -> None:
+    # Blender's foreach_set silently writes nothing on linked and overridden data; one at a time works.
+    change = metres - read_positions(mesh)
+    for key in mesh.shape_keys.key_blocks if mesh.shape_keys else ():
+        for point, shift in zip(key.data, change, strict=True):
+            point.co = np.asarray(point.co) + shift
+    for vertex, position in zip(mesh.vertices, metres, strict=True):
+        vertex.co = position
+
+
+def topology_matches(mesh: bpy.types.Mesh, sizes: np.ndarray, corners: np.ndarray, vertex_count: int) -> bool:
+    """Whether a mesh still has the vertices and polygons of its model.
+
+    Args:
+        sizes: int32 [F], corners of each polygon.
+        corners: int32 [L], vertex of each polygon corner.
+    """
+    if (len(mesh.vertices), len(mesh.polygons), len(mesh.loops)) != (vertex_count, len(sizes), len(corners)):
+        return False
+    vertices = np.empty(len(corners), dtype=np.int32)
+    mesh.attributes[".corner_vert"].data.foreach_get("value", vertices)
+    return np.array_equal(vertices, corners)
+
+
+def stamp(mesh: bpy.types.Mesh) -> str:
+    """Hash of where the vertices are now, to the last bit."""
+    return hashlib.blake2b(read_positions(mesh), digest_size=8).hexdigest()

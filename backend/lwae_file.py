@@ -198,7 +198,7 @@ def _build(header: dict, arrays: dict[str, np.ndarray]) -> FaceModel:
         position += size
     if position != len(directions):
         raise LwaeError("the controls' directions do not have the length of the part codes.")
-    tau = float(arrays["prior/tau"])
+    tau = float(arrays["prior/tau"].item())
     return FaceModel(
         header=header,
         mean=arrays["mean"].astype(np.float32),

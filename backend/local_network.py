@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .errors import LwaeError
 from .model import FaceModel
 
 # The area weights of all vertices add up to this, so that sigma_n means the same on every mesh.
@@ -23,28 +24,88 @@ REFERENCE_VERTICES = 4096
 
 def silu(x: np.ndarray) -> np.ndarray:
     """x * sigmoid(x), without overflow for large negative x."""
-    return x / (1 + np.exp(-np.maximum(x, -80.0, dtype=x.dtype)))
+    return x / (1 + np.exp(-np.maximum(x, np.float32(-80))))
+
+
+def residual_arrays(model: FaceModel, index: int) -> dict[str, np.ndarray]:
+    """The arrays of one residual block, checked against the model.
+
+    vertices [n], basis [C, n, 3] mm, weight0 [H, in], bias0 [H], weight1 [C, H], bias1 [C], skip [C, in], where
+    `in` is the size of the codes that the block sees.
+
+    Raises:
+        LwaeError: when they do not fit.
+    """
+    prefix = f"residual{index}/"
+    arrays = {name.removeprefix(prefix): a for name, a in model.network.items() if name.startswith(prefix)}
+    parts = model.header["network"]["residuals"][index]["parts"]
+    size = sum(model.code_sizes[part] for part in parts)
+    hidden, coefficients, count = len(arrays["bias0"]), len(arrays["bias1"]), len(arrays["vertices"])
+    expected = {
+        "vertices": (count,),
+        "basis": (coefficients, count, 3),
+        "weight0": (hidden, size),
+        "bias0": (hidden,),
+        "weight1": (coefficients, hidden),
+        "bias1": (coefficients,),
+        "skip": (coefficients, size),
+    }
+    _check_shapes(arrays, expected, f"residual block {index}")
+    _check_vertices(model, arrays["vertices"])
+    return arrays
+
+
+def part_arrays(model: FaceModel, part: int) -> tuple[np.ndarray, np.ndarray]:
+    """The linear basis of one part: vertices [n] and basis float32 [Z_k, n, 3] in mm.
+
+    Raises:
+        LwaeError: when they do not fit the model.
+    """
+    vertices, basis = model.network[f"part{part}/vertices"], model.network[f"part{part}/basis"]
+    _check_shapes({"basis": basis}, {"basis": (model.code_sizes[part], len(vertices), 3)}, f"part {part}")
+    _check_vertices(model, vertices)
+    return vertices, basis.astype(np.float32)
+
+
+def inverse_gram(model: FaceModel) -> np.ndarray:
+    """(B M B^T + sigma_n^2 I)^-1, float64 [D, D]."""
+    parts = [part_arrays(model, k) for k in range(model.part_count)]
+    mass = model.network["mass"]
+    gram = float(model.header["network"]["sigma_n"]) ** 2 * np.eye(model.code_size)
+    for j, (vertices_j, basis_j) in enumerate(parts):
+        for k in range(j, len(parts)):
+            vertices_k, basis_k = parts[k]
+            shared, in_j, in_k = np.intersect1d(vertices_j, vertices_k, return_indices=True)
+            if not len(shared):
+                continue
+            root = np.sqrt(mass[shared])[:, None]
+            left = (basis_j[:, in_j] * root).reshape(len(basis_j), -1)
+            right = (basis_k[:, in_k] * root).reshape(len(basis_k), -1)
+            block = (left @ right.T).astype(np.float64)
+            gram[model.part_slice(j), model.part_slice(k)] += block
+            if j != k:
+                gram[model.part_slice(k), model.part_slice(j)] += block.T
+    return np.linalg.inv(gram)
 
 
 class ResidualBlock:
-    """Coefficients of a local basis from the codes of one or two parts, by a two-layer perceptron."""
+    """Coefficients of a local basis from the codes of one or two parts: a perceptron beside a linear map."""
 
-    def __init__(self, model: FaceModel, index: int, parts: list[int]):
-        arrays = {
-            name: model.network[f"residual{index}/{name}"]
-            for name in ("vertices", "basis", "weight0", "bias0", "weight1", "bias1")
-        }
-        self.parts = parts
-        self.columns = np.concatenate([np.arange(model.code_size)[model.part_slice(part)] for part in parts])
+    def __init__(self, model: FaceModel, index: int):
+        arrays = residual_arrays(model, index)
+        self.parts = model.header["network"]["residuals"][index]["parts"]
+        self.columns = np.concatenate([np.arange(model.code_size)[model.part_slice(p)] for p in self.parts])
         self.vertices = arrays["vertices"]
         self.basis = arrays["basis"].astype(np.float32).reshape(len(arrays["basis"]), -1)
-        self.weight0, self.weight1 = (arrays[n].astype(np.float32).T.copy() for n in ("weight0", "weight1"))
+        self.weight0, self.weight1, self.skip = (
+            arrays[name].astype(np.float32).T.copy() for name in ("weight0", "weight1", "skip")
+        )
         self.bias0, self.bias1 = arrays["bias0"].astype(np.float32), arrays["bias1"].astype(np.float32)
 
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """Codes [B, D] to displacements [B, n, 3] in mm of the block's own vertices."""
-        hidden = silu(codes[:, self.columns] @ self.weight0 + self.bias0)
-        coefficients = hidden @ self.weight1 + self.bias1
+        own = codes[:, self.columns]
+        coefficients = silu(own @ self.weight0 + self.bias0) @ self.weight1 + self.bias1 + own @ self.skip
         return (coefficients @ self.basis).reshape(len(codes), -1, 3)
 
 
@@ -55,23 +116,19 @@ class LocalNumpy:
         config = model.header["network"]
         self.model = model
         self.iterations = int(config["encoder_iterations"])
-        self.noise_variance = float(config["sigma_n"]) ** 2
-        self.mass = model.network["mass"].astype(np.float32)
-        self.vertices = [model.network[f"part{k}/vertices"] for k in range(model.part_count)]
-        self.bases = [
-            model.network[f"part{k}/basis"].astype(np.float32).reshape(model.code_sizes[k], -1)
-            for k in range(model.part_count)
-        ]
-        self.residuals = [
-            ResidualBlock(model, index, block["parts"]) for index, block in enumerate(config["residuals"])
-        ]
+        parts = [part_arrays(model, k) for k in range(model.part_count)]
+        self.vertices = [vertices for vertices, _ in parts]
+        self.bases = [basis.reshape(len(basis), -1) for _, basis in parts]
+        self.residuals = [ResidualBlock(model, index) for index in range(len(config["residuals"]))]
         self._code: np.ndarray | None = None
         self._terms: list[np.ndarray] = []
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes float32 [B, D] to vertices float32 [B, N, 3] in mm."""
-        codes = np.ascontiguousarray(codes, dtype=np.float32)
-        return self._linear(codes) + self._residual(codes) + self.model.mean
+        result = np.repeat(self.model.mean[None], len(codes), axis=0)
+        for k, (vertices, basis) in enumerate(zip(self.vertices, self.bases, strict=True)):
+            result[:, vertices] += (codes[:, self.model.part_slice(k)] @ basis).reshape(len(codes), -1, 3)
+        return self._add_residual(result, codes)
 
     def decode_one(self, code: np.ndarray) -> np.ndarray:
         """One code float32 [D] to vertices float32 [N, 3]; only what depends on a changed part is recomputed."""
@@ -100,27 +157,21 @@ class LocalNumpy:
         codes = self._map_codes(displacement)
         if self.residuals:
             for _ in range(self.iterations):
-                codes = self._map_codes(displacement - self._residual(codes))
+                codes = self._map_codes(displacement - self._add_residual(np.zeros_like(displacement), codes))
         return codes
 
     @cached_property
     def _term_vertices(self) -> list[np.ndarray]:
         return self.vertices + [block.vertices for block in self.residuals]
 
-    def _linear(self, codes: np.ndarray) -> np.ndarray:
-        result = np.zeros((len(codes), self.model.vertex_count, 3), dtype=np.float32)
-        for k, (vertices, basis) in enumerate(zip(self.vertices, self.bases, strict=True)):
-            result[:, vertices] += (codes[:, self.model.part_slice(k)] @ basis).reshape(len(codes), -1, 3)
-        return result
-
-    def _residual(self, codes: np.ndarray) -> np.ndarray:
-        result = np.zeros((len(codes), self.model.vertex_count, 3), dtype=np.float32)
+    def _add_residual(self, vertices: np.ndarray, codes: np.ndarray) -> np.ndarray:
         for block in self.residuals:
-            result[:, block.vertices] += block(codes)
-        return result
+            vertices[:, block.vertices] += block(codes)
+        return vertices
 
     def _map_codes(self, displacement: np.ndarray) -> np.ndarray:
-        weighted = displacement * self.mass[:, None]
+        # In float64: neighbouring bases are alike, so their Gram matrix is badly conditioned.
+        weighted = displacement.astype(np.float64) * self.model.network["mass"][:, None]
         projected = np.concatenate(
             [
                 weighted[:, vertices].reshape(len(weighted), -1) @ basis.T
@@ -132,19 +183,16 @@ class LocalNumpy:
 
     @cached_property
     def _inverse_gram(self) -> np.ndarray:
-        """(B M B^T + sigma_n^2 I)^-1, float32 [D, D]; solved in float64 because neighbouring bases are alike."""
-        gram = self.noise_variance * np.eye(self.model.code_size)
-        for j, (rows, left) in enumerate(zip(self.vertices, self.bases, strict=True)):
-            for k in range(j, len(self.bases)):
-                shared, in_j, in_k = np.intersect1d(rows, self.vertices[k], return_indices=True)
-                if not len(shared):
-                    continue
-                root = np.sqrt(self.mass[shared])[:, None]
-                a = (left.reshape(len(left), -1, 3)[:, in_j] * root).reshape(len(left), -1)
-                right = self.bases[k]
-                b = (right.reshape(len(right), -1, 3)[:, in_k] * root).reshape(len(right), -1)
-                block = (a @ b.T).astype(np.float64)
-                gram[self.model.part_slice(j), self.model.part_slice(k)] += block
-                if j != k:
-                    gram[self.model.part_slice(k), self.model.part_slice(j)] += block.T
-        return np.linalg.inv(gram).astype(np.float32)
+        return inverse_gram(self.model)
+
+
+def _check_shapes(arrays: dict, expected: dict[str, tuple], what: str) -> None:
+    for name, shape in expected.items():
+        if name not in arrays or arrays[name].shape != shape:
+            found = arrays[name].shape if name in arrays else "missing"
+            raise LwaeError(f"the array {name!r} of {what} is {found} instead of {shape}.")
+
+
+def _check_vertices(model: FaceModel, vertices: np.ndarray) -> None:
+    if vertices.dtype.kind not in "iu" or (len(vertices) and not 0 <= vertices.min() <= vertices.max() < model.vertex_count):
+        raise LwaeError("its network names a vertex that does not exist.")

@@ -63,6 +63,7 @@ def toy_model(seed: int = 0, parts: int = 3, code_size: int = 4, residuals: bool
             "bias0": rng.normal(size=5).astype(np.float32),
             "weight1": rng.normal(size=(2, 5)).astype(np.float32),
             "bias1": rng.normal(size=2).astype(np.float32),
+            "skip": rng.normal(size=(2, code_size * len(block))).astype(np.float32),
         }
         network.update({f"residual{index}/{name}": array for name, array in arrays.items()})
     d = parts * code_size

@@ -101,18 +101,7 @@ def write_dataset(
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
-        vertices, filled = None, 0
-        for block in blocks:
-            if not np.isfinite(block).all():
-                face = filled + int(np.flatnonzero(~np.isfinite(block).all(axis=(1, 2)))[0])
-                raise LwaeError(f"Face {face} has NaN or infinite positions; repair or remove it.")
-            if vertices is None:
-                vertices = np.lib.format.open_memmap(
-                    beside / "vertices.npy", "w+", dtype=np.float32, shape=(count, *block.shape[1:])
-                )
-            vertices[filled : filled + len(block)] = block
-            filled += len(block)
-        vertices.flush()
+        _write_vertices(beside / "vertices.npy", blocks, count)
         train, test = split_faces(count, seed)
         with atomic_write(beside / "template.npz") as stream:
             np.savez_compressed(
@@ -147,6 +136,23 @@ def write_dataset(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return load_dataset(path)
+
+
+def _write_vertices(path: Path, blocks: Iterator[np.ndarray], count: int) -> None:
+    """Write a float32 .npy [count, N, 3] front to back: on a full disk a memory map would crash, not raise."""
+    filled = 0
+    with atomic_write(path) as stream:
+        for block in blocks:
+            block = np.ascontiguousarray(block, dtype="<f4")
+            finite = np.isfinite(block).all(axis=(1, 2))
+            if not finite.all():
+                face = filled + int(np.flatnonzero(~finite)[0])
+                raise LwaeError(f"Face {face} has NaN or infinite positions; repair or remove it.")
+            if filled == 0:
+                header = {"descr": "<f4", "fortran_order": False, "shape": (count, *block.shape[1:])}
+                np.lib.format.write_array_header_1_0(stream, header)
+            stream.write(block.data)
+            filled += len(block)
 
 
 def load_dataset(path: Path) -> Dataset:

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faces with sliders for their parts: nose, mouth, eyes, ..."""
+
+from . import cli, models, operators, panels, properties, sync
+
+# In order of need; `unregister` goes backwards.
+MODULES = (properties, operators, panels, sync, cli)
+
+
+def register() -> None:
+    for module in MODULES:
+        module.register()
+
+
+def unregister() -> None:
+    for module in reversed(MODULES):
+        module.unregister()
+    models.clear()

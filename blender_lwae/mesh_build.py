@@ -41,12 +41,19 @@ def new_face_object(mesh: bpy.types.Mesh, collection: bpy.types.Collection) -> b
     """An object for a face mesh, in a collection, ready for motion blur."""
     face = bpy.data.objects.new(mesh.name, mesh)
     collection.objects.link(face)
-    # Renderers look for moving vertices only where a modifier may deform: this one does nothing but say so.
+    prepare_object(face)
+    return face
+
+
+def prepare_object(face: bpy.types.Object) -> None:
+    """Make an object with a face mesh ready for motion blur.
+
+    Renderers look for moving vertices only where a modifier may deform: this one does nothing but say so.
+    """
     modifier = face.modifiers.new(MODIFIER_NAME, "SMOOTH")
     modifier.iterations = 0
     modifier.show_viewport = False
     modifier.show_expanded = False
-    return face
 
 
 def _assign_materials(mesh: bpy.types.Mesh, model: FaceModel, starts: np.ndarray) -> None:

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A face on a mesh: its sliders as a code, whether it may be written, and the artist's edit that it carries.
+
+`mesh.lwae` is the only truth: code = rest + C values. Nothing here writes vertices (see `sync`).
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import bpy
+import numpy as np
+
+from . import models, writer
+from .backend.controls import control_matrix, part_controls, split_code
+from .backend.errors import LwaeError
+from .backend.model import FaceModel
+
+# The artist's own edit, kept on top of what the sliders say: metres, by vertex.
+OFFSET = "lwae_offset"
+
+
+class Trouble(NamedTuple):
+    """Why a face is not written now: MODEL, SLIDERS, EDIT_MODE, TOPOLOGY or EDITED, and the sentence for it."""
+
+    kind: str
+    sentence: str
+
+
+def is_face(mesh: bpy.types.ID | None) -> bool:
+    return isinstance(mesh, bpy.types.Mesh) and mesh.lwae.is_face
+
+
+def model_of(mesh: bpy.types.Mesh) -> FaceModel:
+    """The model that a face was made with.
+
+    Raises:
+        LwaeError: when it is not installed or damaged.
+    """
+    return models.by_hash(mesh.lwae.model_hash, mesh.lwae.model_name)
+
+
+def make_face(mesh: bpy.types.Mesh, model: FaceModel) -> None:
+    """Give a mesh of the model's mean face its sliders, all at zero. The caller then calls `sync.write`."""
+    state = mesh.lwae
+    state.is_face = True
+    state.model_name = model.name
+    state.model_hash = model.hash
+    state.rest = ""
+    state.parts.clear()
+    for index, name in enumerate(model.part_names):
+        part = state.parts.add()
+        part.name = name
+        for control in part_controls(model, index):
+            part.controls.add().name = model.controls[control].name
+
+
+def read_values(state: bpy.types.PropertyGroup) -> np.ndarray:
+    """Slider values in the model's order, float32 [number of controls].
+
+    Args:
+        state: `mesh.lwae`, of the evaluated mesh where animation and drivers count.
+    """
+    pieces = []
+    for part in state.parts:
+        values = np.zeros(len(part.controls), dtype=np.float32)
+        part.controls.foreach_get("value", values)
+        pieces.append(values)
+    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
+
+
+def read_rest(state: bpy.types.PropertyGroup, model: FaceModel) -> np.ndarray:
+    """The part of the code that no slider holds, float32 [D]."""
+    if not state.rest:
+        return np.zeros(model.code_size, dtype=np.float32)
+    return np.frombuffer(base64.b64decode(state.rest), dtype="<f4")
+
+
+def read_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None = None) -> np.ndarray:
+    """The code of a face, float32 [D], from its own slider values or from the given ones."""
+    if values is None:
+        values = read_values(mesh.lwae)
+    return read_rest(mesh.lwae, model) + _control_matrix(model) @ values
+
+
+def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int]) -> list[str]:
+    """Set the sliders and the rest of some parts from a code; call with `sync` paused, then `sync.follow`.
+
+    Args:
+        code: float32 [D].
+        parts: numbers of the parts to take from it; the others stay exactly as they are.
+
+    Returns:
+        Data paths of the sliders that were set.
+    """
+    state = mesh.lwae
+    values, new_rest = split_code(model, code)
+    rest = read_rest(state, model).copy()
+    paths, first = [], 0
+    chosen = set(parts)
+    for index, part in enumerate(state.parts):
+        if index in chosen:
+            rest[model.part_slice(index)] = new_rest[model.part_slice(index)]
+            for number, control in enumerate(part.controls):
+                control.value = values[first + number]
+                paths.append(f"lwae.parts[{index}].controls[{number}].value")
+        first += len(part.controls)
+    state.rest = base64.b64encode(rest.astype("<f4").tobytes()).decode() if rest.any() else ""
+    return paths
+
+
+def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:
+    """What a face with these slider values shows, as text. Needs no model, so that opening a file is quick."""
+    base = zlib.crc32(f"{state.model_hash}:{state.rest}".encode())
+    return f"{base:08x}:{base64.b64encode(values.astype('<f4').tobytes()).decode()}"
+
+
+def applied_values(state: bpy.types.PropertyGroup) -> np.ndarray:
+    """The slider values that the vertices were last written for, float32 [number of controls]."""
+    encoded = state.applied.partition(":")[2]
+    return np.frombuffer(base64.b64decode(encoded), dtype="<f4")
+
+
+def sliders_fit(mesh: bpy.types.Mesh, model: FaceModel) -> bool:
+    """Whether the sliders on the mesh are those of the model."""
+    have = [[control.name for control in part.controls] for part in mesh.lwae.parts]
+    want = [[model.controls[i].name for i in part_controls(model, part)] for part in range(model.part_count)]
+    return have == want
+
+
+def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
+    """Why the face must not or cannot be written now; None when it can."""
+    state = mesh.lwae
+    try:
+        model = model_of(mesh)
+    except LwaeError as error:
+        return Trouble("MODEL", str(error))
+    if mesh.is_editmode:
+        return Trouble("EDIT_MODE", "Leave edit mode to shape this face.")
+    if not writer.topology_matches(mesh, model.polygon_sizes, model.polygon_vertices, model.vertex_count):
+        have, want = len(mesh.vertices), model.vertex_count
+        what = f"{have:,} vertices instead of {want:,}" if have != want else "other polygons than the model"
+        return Trouble(
+            "TOPOLOGY", f"This mesh was edited and has {what}. Undo that edit, or apply it to keep a plain mesh."
+        )
+    if not sliders_fit(mesh, model):
+        return Trouble(
+            "SLIDERS", "The installed model has other sliders than this face. Apply it to keep a plain mesh."
+        )
+    if state.stamp and not _is_ours(mesh):
+        return Trouble("EDITED", "You edited this mesh by hand. Keep the edit on top of the sliders, or overwrite it.")
+    return None
+
+
+def read_offset(mesh: bpy.types.Mesh) -> np.ndarray | None:
+    """The artist's kept edit, float32 [N, 3] in metres, or None."""
+    attribute = mesh.attributes.get(OFFSET)
+    if attribute is None or attribute.domain != "POINT" or attribute.data_type != "FLOAT_VECTOR":
+        return None
+    offset = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    attribute.data.foreach_get("vector", offset)
+    return offset.reshape(-1, 3)
+
+
+def store_offset(mesh: bpy.types.Mesh, offset: np.ndarray | None) -> None:
+    """Keep an edit, float32 [N, 3] in metres, on top of what the sliders say; None forgets it."""
+    attribute = mesh.attributes.get(OFFSET)
+    if attribute is not None:
+        mesh.attributes.remove(attribute)
+    if offset is not None:
+        attribute = mesh.attributes.new(OFFSET, "FLOAT_VECTOR", "POINT")
+        attribute.data.foreach_set("vector", np.ascontiguousarray(offset, dtype=np.float32).ravel())
+
+
+# Stamps of what this process wrote to linked and overridden meshes, whose own `stamp` Blender may put back.
+_written_linked: set[str] = set()
+
+
+def store_stamp(mesh: bpy.types.Mesh, applied: str) -> None:
+    """Note on the mesh what it shows and where its vertices are, so that an artist's edit is told from ours."""
+    stamp = writer.stamp(mesh)
+    mesh.lwae.applied = applied
+    mesh.lwae.stamp = stamp
+    if mesh.library or mesh.override_library:
+        _written_linked.add(stamp)
+
+
+def _is_ours(mesh: bpy.types.Mesh) -> bool:
+    stamp = writer.stamp(mesh)
+    return stamp == mesh.lwae.stamp or stamp in _written_linked
+
+
+_matrices: dict[str, np.ndarray] = {}
+
+
+def _control_matrix(model: FaceModel) -> np.ndarray:
+    key = f"{model.hash}:{len(model.controls)}"
+    if key not in _matrices:
+        _matrices[key] = control_matrix(model)
+    return _matrices[key]

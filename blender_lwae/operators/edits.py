@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An artist's own edit of a face's vertices: keep it, overwrite it, or leave the sliders behind."""
+
+import bpy
+import numpy as np
+
+from .. import animation, face, mesh_build, models, sync, writer
+from ..backend.model import MM_PER_METRE
+from .common import active_face, poll_face, poll_writable_face
+
+
+def _poll_edited(cls, context) -> bool:
+    if not poll_face(cls, context):
+        return False
+    trouble = face.trouble(active_face(context))
+    if trouble is None or trouble.kind != "EDITED":
+        cls.poll_message_set(trouble.sentence if trouble else "The mesh is as the sliders say: there is no edit.")
+        return False
+    return True
+
+
+class LWAE_OT_keep_edit(bpy.types.Operator):
+    """Keep what you sculpted as an offset on top of the sliders, which then work again"""
+
+    bl_idname = "lwae.keep_edit"
+    bl_label = "Keep Edit as Offset"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        return _poll_edited(cls, context)
+
+    def execute(self, context):
+        mesh = active_face(context)
+        model = face.model_of(mesh)
+        code = face.read_code(mesh, model, face.applied_values(mesh.lwae))
+        shown = models.decoder(model).decode_one(code) / np.float32(MM_PER_METRE)
+        face.store_offset(mesh, writer.read_positions(mesh) - shown)
+        sync.write(mesh)
+        return {"FINISHED"}
+
+
+class LWAE_OT_overwrite_edit(bpy.types.Operator):
+    """Discard what you sculpted since the sliders last moved the mesh"""
+
+    bl_idname = "lwae.overwrite_edit"
+    bl_label = "Overwrite Edit"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        return _poll_edited(cls, context)
+
+    def execute(self, context):
+        sync.write(active_face(context))
+        return {"FINISHED"}
+
+
+class LWAE_OT_remove_offset(bpy.types.Operator):
+    """Discard the edit that was kept on top of the sliders"""
+
+    bl_idname = "lwae.remove_offset"
+    bl_label = "Remove Kept Edit"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        if not poll_writable_face(cls, context):
+            return False
+        if face.OFFSET not in active_face(context).attributes:
+            cls.poll_message_set("No edit is kept on this face.")
+            return False
+        return True
+
+    def execute(self, context):
+        mesh = active_face(context)
+        face.store_offset(mesh, None)
+        sync.write(mesh)
+        return {"FINISHED"}
+
+
+class LWAE_OT_apply(bpy.types.Operator):
+    """Keep the shape and remove the sliders and their animation: an ordinary mesh stays"""
+
+    bl_idname = "lwae.apply"
+    bl_label = "Apply Face"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        if not poll_face(cls, context):
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Switch to Object Mode to apply a face.")
+            return False
+        return True
+
+    def execute(self, context):
+        mesh = active_face(context)
+        animation.remove_animation(mesh, "lwae.")
+        face.store_offset(mesh, None)
+        mesh.property_unset("lwae")
+        for item in bpy.data.objects:
+            modifier = item.modifiers.get(mesh_build.MODIFIER_NAME) if item.data == mesh else None
+            if modifier is not None and item.library is None:
+                item.modifiers.remove(modifier)
+        return {"FINISHED"}
+
+
+CLASSES = (LWAE_OT_keep_edit, LWAE_OT_overwrite_edit, LWAE_OT_remove_offset, LWAE_OT_apply)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts as vertex groups."""
+
+import bpy
+import numpy as np
+
+from .. import face
+from .common import active_face, poll_writable_face
+
+
+class LWAE_OT_part_vertex_groups(bpy.types.Operator):
+    """Add a vertex group for each part, weighted as its sliders act. Groups that exist already are kept"""
+
+    bl_idname = "lwae.part_vertex_groups"
+    bl_label = "Part Vertex Groups"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        return poll_writable_face(cls, context)
+
+    def execute(self, context):
+        target = context.object
+        model = face.model_of(active_face(context))
+        kept = [name for name in model.part_names if name in target.vertex_groups]
+        for name, weights in zip(model.part_names, model.weights, strict=True):
+            if name in kept:
+                continue
+            group = target.vertex_groups.new(name=name)
+            for vertex in np.flatnonzero(weights > 0):
+                group.add([int(vertex)], float(weights[vertex]), "REPLACE")
+        if kept:
+            self.report({"INFO"}, f"Kept the groups that were there: {', '.join(kept)}")
+        return {"FINISHED"}
+
+
+def register() -> None:
+    bpy.utils.register_class(LWAE_OT_part_vertex_groups)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(LWAE_OT_part_vertex_groups)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Random faces and parts, drawn jointly: the parts of one person fit each other."""
+
+import random
+
+import bpy
+import numpy as np
+from bpy.props import FloatProperty, IntProperty, StringProperty
+
+from .. import face, sync
+from ..backend.errors import LwaeError
+from ..backend.synthesis import LOOSENESS, face_rng
+from ..properties import MAX_SEED
+from .common import active_face, poll_writable_face, selected_faces, show
+
+
+def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str]:
+    """Draw all parts that are not locked, so that they fit the locked ones, and note the seed on the mesh.
+
+    Without locked parts this is face number 0 of `lwae synth` with the same seed and strength.
+
+    Returns:
+        Data paths of the sliders that were set; none when all is locked or the face cannot be written.
+    """
+    free = [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
+    if not free or face.trouble(mesh) is not None:
+        return []
+    model = face.model_of(mesh)
+    rng = face_rng(seed, 0)
+    if len(free) == model.part_count:
+        code = model.prior.sample(rng, 1, strength)[0]
+    else:
+        code = _sample_parts(mesh, model, free, rng, strength)
+    with sync.paused():
+        paths = face.store_code(mesh, model, code, free)
+        mesh.lwae.seed = seed
+        mesh.lwae.strength = strength
+    sync.follow(mesh)
+    return paths
+
+
+def randomise_part(mesh: bpy.types.Mesh, name: str, seed: int, strength: float) -> list[str]:
+    """Draw one part so that it fits the others, and note the seed on it.
+
+    Returns:
+        Data paths of the sliders that were set; none when the part is locked or the face cannot be written.
+
+    Raises:
+        LwaeError: when no part has that name.
+    """
+    model = None if face.trouble(mesh) is not None else face.model_of(mesh)
+    if model is None or mesh.lwae.parts[model.part_index(name)].locked:
+        return []
+    part = model.part_index(name)
+    code = _sample_parts(mesh, model, [part], face_rng(seed, part), strength)
+    with sync.paused():
+        paths = face.store_code(mesh, model, code, [part])
+        mesh.lwae.parts[part].seed = seed
+    sync.follow(mesh)
+    return paths
+
+
+def _sample_parts(mesh, model, parts, rng, strength):
+    free = np.zeros(model.code_size, dtype=bool)
+    for part in parts:
+        free[model.part_slice(part)] = True
+    looseness = max(LOOSENESS * strength**2, 1e-4)
+    return model.prior.sample_given(face.read_code(mesh, model), free, rng, looseness)
+
+
+class LWAE_OT_randomise_face(bpy.types.Operator):
+    """Make the selected faces random people. Locked parts stay, and the others are drawn to fit them"""
+
+    bl_idname = "lwae.randomise_face"
+    bl_label = "Randomise Face"
+    bl_options = {"REGISTER", "UNDO"}
+
+    seed: IntProperty(
+        name="Seed", description="The same seed gives the same face", min=0, max=MAX_SEED, options={"SKIP_SAVE"}
+    )
+    strength: FloatProperty(
+        name="Strength",
+        description="How far random faces go from the average: 1 varies like real people",
+        default=1.0,
+        min=0.0,
+        soft_max=1.5,
+        max=3.0,
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context):
+        if not poll_writable_face(cls, context):
+            return False
+        if all(part.locked for part in active_face(context).lwae.parts):
+            cls.poll_message_set("All parts are locked. Unlock one first.")
+            return False
+        return True
+
+    def invoke(self, context, _event):
+        if not self.properties.is_property_set("seed"):
+            self.seed = random.randrange(100_000)
+        if not self.properties.is_property_set("strength"):
+            self.strength = active_face(context).lwae.strength
+        return self.execute(context)
+
+    def execute(self, context):
+        for index, mesh in enumerate(selected_faces(context)):
+            paths = randomise_face(mesh, (self.seed + index) % MAX_SEED, self.strength)
+            show(self, context, mesh, paths)
+        return {"FINISHED"}
+
+
+class LWAE_OT_randomise_part(bpy.types.Operator):
+    """Make this part random, so that it fits the rest of the face"""
+
+    bl_idname = "lwae.randomise_part"
+    bl_label = "Randomise Part of Face"
+    bl_options = {"REGISTER", "UNDO"}
+
+    part: StringProperty(name="Part", options={"SKIP_SAVE"})
+    seed: IntProperty(
+        name="Seed", description="The same seed gives the same part", min=0, max=MAX_SEED, options={"SKIP_SAVE"}
+    )
+    strength: FloatProperty(
+        name="Strength",
+        description="How far the part may go from what the rest of the face suggests",
+        default=1.0,
+        min=0.0,
+        soft_max=1.5,
+        max=3.0,
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context):
+        return poll_writable_face(cls, context)
+
+    def invoke(self, context, _event):
+        if not self.properties.is_property_set("seed"):
+            self.seed = random.randrange(100_000)
+        if not self.properties.is_property_set("strength"):
+            self.strength = active_face(context).lwae.strength
+        return self.execute(context)
+
+    def draw(self, _context):
+        self.layout.use_property_split = True
+        self.layout.prop(self, "seed")
+        self.layout.prop(self, "strength")
+
+    def execute(self, context):
+        mesh = active_face(context)
+        try:
+            paths = randomise_part(mesh, self.part, self.seed, self.strength)
+        except LwaeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not paths:
+            self.report({"WARNING"}, f"{self.part} is locked")
+            return {"CANCELLED"}
+        show(self, context, mesh, paths)
+        return {"FINISHED"}
+
+
+CLASSES = (LWAE_OT_randomise_face, LWAE_OT_randomise_part)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All state of a face. It lives on the Mesh, because the sliders decide that mesh's vertices: saving, copying,
+appending, undo, keyframes and drivers then need no code of ours."""
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+from bpy.types import PropertyGroup
+
+from . import sync
+
+OVERRIDE = {"LIBRARY_OVERRIDABLE"}
+MAX_SEED = 2**31 - 1
+
+
+def _slider_moved(control, _context) -> None:
+    sync.follow(control.id_data)
+
+
+def _seed_typed(state, _context) -> None:
+    if not sync.is_paused():
+        from .operators import randomise
+
+        randomise.randomise_face(state.id_data, state.seed, state.strength)
+
+
+def _part_seed_typed(part, _context) -> None:
+    if not sync.is_paused():
+        from .operators import randomise
+
+        randomise.randomise_part(part.id_data, part.name, part.seed, part.id_data.lwae.strength)
+
+
+class LwaeControl(PropertyGroup):
+    """One slider."""
+
+    name: StringProperty(override=OVERRIDE)
+    value: FloatProperty(
+        name="Amount",
+        description="How much of this: 0 is the average face and 1 a usual difference between people. "
+        "Type a number to go beyond 3",
+        default=0.0,
+        soft_min=-3.0,
+        soft_max=3.0,
+        step=5,
+        precision=2,
+        override=OVERRIDE,
+        update=_slider_moved,
+    )
+
+
+class LwaePart(PropertyGroup):
+    """One part of a face: nose, mouth, ..."""
+
+    name: StringProperty(override=OVERRIDE)
+    locked: BoolProperty(
+        name="Lock Part",
+        description="Randomise and Reset leave this part exactly as it is; other parts are drawn to fit it",
+        override=OVERRIDE,
+        options=set(),
+    )
+    seed: IntProperty(
+        name="Part Seed",
+        description="Number that this part was last randomised from. Type one to get that part again",
+        min=0,
+        max=MAX_SEED,
+        override=OVERRIDE,
+        options=set(),
+        update=_part_seed_typed,
+    )
+    controls: CollectionProperty(type=LwaeControl, override=OVERRIDE)
+
+
+class LwaeFace(PropertyGroup):
+    """The face that a mesh shows. Empty, with `is_face` off, on other meshes."""
+
+    is_face: BoolProperty(options={"HIDDEN"}, override=OVERRIDE)
+    model_name: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    model_hash: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    parts: CollectionProperty(type=LwaePart, override=OVERRIDE)
+    # What no slider holds of the code: float32 [D], little endian, in base64 (vector properties stop at 32
+    # numbers); empty means zeros.
+    rest: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    # What the vertices show (see face.signature), and the hash of where they were put. Not overridable: they
+    # belong to the positions, and those come from the library again when a file is opened.
+    applied: StringProperty(options={"HIDDEN"})
+    stamp: StringProperty(options={"HIDDEN"})
+    seed: IntProperty(
+        name="Seed",
+        description="Number that this face was last randomised from. Type one to get that face again",
+        min=0,
+        max=MAX_SEED,
+        override=OVERRIDE,
+        options=set(),
+        update=_seed_typed,
+    )
+    strength: FloatProperty(
+        name="Strength",
+        description="How far random faces go from the average: 1 varies like real people",
+        default=1.0,
+        min=0.0,
+        soft_max=1.5,
+        max=3.0,
+        precision=2,
+        subtype="FACTOR",
+        override=OVERRIDE,
+        options=set(),
+    )
+
+
+CLASSES = (LwaeControl, LwaePart, LwaeFace)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Mesh.lwae = PointerProperty(type=LwaeFace, override=OVERRIDE)
+
+
+def unregister() -> None:
+    del bpy.types.Mesh.lwae
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sliders to vertices, whatever moved the sliders: a drag, a script, undo, a keyframe, a driver, a loaded file.
+
+`follow` may be called at any time and any number of times: it writes only when the sliders say something else
+than what the mesh shows. Animated and driven values exist on the evaluated mesh only, so handlers read that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+
+import bpy
+import numpy as np
+from bpy.app.handlers import persistent
+
+from . import face, models, writer
+from .backend.errors import LwaeError
+from .backend.model import MM_PER_METRE
+
+log = logging.getLogger(__name__)
+
+# A render and the window run handlers in different threads.
+_lock = threading.RLock()
+_pauses = 0
+
+
+@contextlib.contextmanager
+def paused() -> Iterator[None]:
+    """While many sliders are set: their update callbacks do nothing. Call `follow` after it."""
+    global _pauses
+    with _lock:
+        _pauses += 1
+        try:
+            yield
+        finally:
+            _pauses -= 1
+
+
+def is_paused() -> bool:
+    return _pauses > 0
+
+
+def follow(mesh: bpy.types.Mesh, evaluated: bpy.types.Mesh | None = None) -> None:
+    """Make the vertices show what the sliders say, unless that would lose an artist's edit (`face.trouble`).
+
+    Args:
+        mesh: an original mesh data-block; does nothing when it is no face.
+        evaluated: its evaluated copy, to follow animation and drivers.
+    """
+    if _pauses or not mesh.lwae.is_face:
+        return
+    with _lock:
+        values = face.read_values((evaluated or mesh).lwae)
+        if face.signature(mesh.lwae, values) != mesh.lwae.applied and face.trouble(mesh) is None:
+            try:
+                write(mesh, values)
+            except LwaeError as error:
+                log.warning("%s", error)
+
+
+def write(mesh: bpy.types.Mesh, values: np.ndarray | None = None) -> None:
+    """Write the vertices without asking whether they were edited.
+
+    Args:
+        values: float32 [number of controls]; the mesh's own when left out.
+
+    Raises:
+        LwaeError: when the model is missing or the mesh cannot take the positions.
+    """
+    with _lock:
+        if values is None:
+            values = face.read_values(mesh.lwae)
+        model = face.model_of(mesh)
+        positions = models.decoder(model).decode_one(face.read_code(mesh, model, values))
+        offset = face.read_offset(mesh)
+        if offset is not None:
+            positions = positions + offset * np.float32(MM_PER_METRE)
+        writer.write_positions(mesh, positions)
+        face.store_stamp(mesh, face.signature(mesh.lwae, values))
+
+
+def follow_all() -> None:
+    """Follow every face of the file, by its own values."""
+    for mesh in bpy.data.meshes:
+        follow(mesh)
+
+
+@persistent
+def on_frame_change(_scene, depsgraph) -> None:
+    for mesh in bpy.data.meshes:
+        # Without animation data a new frame changes no slider.
+        if mesh.animation_data and mesh.lwae.is_face:
+            follow(mesh, mesh.evaluated_get(depsgraph))
+
+
+@persistent
+def on_depsgraph_update(_scene, depsgraph) -> None:
+    if not depsgraph.id_type_updated("MESH"):
+        return
+    # While a render job runs, it decides: the window may show another frame.
+    if depsgraph.mode == "VIEWPORT" and bpy.app.is_job_running("RENDER"):
+        return
+    # First the list: writing tags the depsgraph that is read here.
+    for evaluated in [update.id for update in depsgraph.updates if isinstance(update.id, bpy.types.Mesh)]:
+        if evaluated.lwae.is_face:
+            follow(evaluated.original, evaluated)
+
+
+@persistent
+def on_change_of_file(*_arguments) -> None:
+    follow_all()
+
+
+HANDLERS = (
+    ("frame_change_post", on_frame_change),
+    ("depsgraph_update_post", on_depsgraph_update),
+    ("load_post", on_change_of_file),
+    ("undo_post", on_change_of_file),
+    ("redo_post", on_change_of_file),
+    ("render_complete", on_change_of_file),
+    ("render_cancel", on_change_of_file),
+)
+
+
+def register() -> None:
+    for name, handler in HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
+
+
+def unregister() -> None:
+    for name, handler in reversed(HANDLERS):
+        getattr(bpy.app.handlers, name).remove(handler)

@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one definition of each metric. Positions are in mm; x are real faces, m made ones, E a mean over faces or mixes.
+
+Functions that return a `Measure` also say what its units are: these are resampled for the intervals.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import spearmanr
+from sklearn.discriminant_analysis import QuadraticDiscriminantAnalysis
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPClassifier
+
+from .bootstrap import Measure
+
+DISTANCE_BINS = np.geomspace(1e-4, 1e3, 8001)  # mm, 0.2 % apart
+BLOCK_FACES = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a metric is shown and compared. `badness` maps values to what a better model has less of, None: no verdict."""
+
+    label: str
+    unit: str
+    badness: Callable[[np.ndarray], np.ndarray] | None
+
+
+def _lower(value):
+    return value
+
+
+def _higher(value):
+    return -value
+
+
+def _near_one(value):
+    return np.abs(np.log(np.maximum(value, 1e-12)))
+
+
+def _near_half(value):
+    return np.maximum(value, 50.0)
+
+
+# In the order of the table.
+ROWS = {
+    "reconstruction": Row("reconstruction, mean", "mm", _lower),
+    "reconstruction_std": Row("reconstruction, std", "mm", _lower),
+    "reconstruction_median": Row("reconstruction, median", "mm", _lower),
+    "reconstruction_p95": Row("reconstruction, p95", "mm", _lower),
+    "reencoding": Row("re-encoding of mixed faces", "mm", _lower),
+    "swap_cycle": Row("swap cycle", "mm", _lower),
+    "responsiveness": Row("responsiveness, mean over parts", "", _higher),
+    "responsiveness_min": Row("responsiveness, least part", "", _higher),
+    "donor_retrieval": Row("donor retrieval", "", _higher),
+    "leak": Row("leak, mean over parts", "", _lower),
+    "leak_max": Row("leak, worst part", "", _lower),
+    "own_region": Row("parts that change most in their own region", "of K", None),
+    "matched_parts": Row("parts matched to their own core", "of K", None),
+    "spearman": Row("Spearman(weight, change), mean", "", None),
+    "seam_rms": Row("seam, RMS", "x real", _near_one),
+    "seam_p95": Row("seam, p95 over vertices", "x real", _lower),
+    "seam_max": Row("seam, worst vertex", "x real", _lower),
+    "seam_border": Row("seam, RMS at borders", "x real", _near_one),
+    "seam_cotangent_rms": Row("seam by cotangents, RMS", "x real", _near_one),
+    "seam_cotangent_p95": Row("seam by cotangents, p95", "x real", _lower),
+    "variance": Row("variance of mixed faces", "x real", _near_one),
+    "variance_p5": Row("variance of mixed faces, p5 over vertices", "x real", _higher),
+    "told_swaps": Row("one-part swaps told from real", "%", _near_half),
+    "told_mixes": Row("K-donor mixes told from real", "%", _near_half),
+    "told_samples": Row("random faces told from real", "%", _near_half),
+    "specificity": Row("random faces to nearest training face", "mm", None),
+    "network_real": Row("size of what the network adds, real faces", "mm", None),
+    "network_mixed": Row("size of what the network adds, mixed faces", "mm", None),
+}
+
+
+def in_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """`function` of a batch, a few rows at a time, so that its temporary arrays stay small."""
+    blocks = [function(rows[start : start + BLOCK_FACES]) for start in range(0, len(rows), BLOCK_FACES)]
+    return np.concatenate(blocks)
+
+
+def vertex_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a_v - b_v| of each face and vertex: [n, N, 3] twice to [n, N], mm."""
+    return np.linalg.norm(a - b, axis=-1)
+
+
+def mean_distance(name: str, distances: np.ndarray) -> Measure:
+    """Mean over faces and vertices of per-vertex distances [n, N], mm. Units: faces (mixes, pairs).
+
+    It is `reencoding` for |m - decode(encode(m))| of K-donor mixes m; `swap_cycle` for |x - unswap(swap(x))|, where
+    swap exchanges some part codes of two faces and decodes, and unswap encodes, exchanges them back and decodes;
+    `network_real` and `network_mixed` for |decode(z) - linear part of decode(z)|; `specificity` as below.
+    """
+    return Measure((distances.mean(axis=1, dtype=np.float64),), lambda mean: {name: mean})
+
+
+def reconstruction(distances: np.ndarray) -> Measure:
+    """Mean, standard deviation, median and 95th percentile of |x_v - decode(encode(x))_v| over all faces and vertices.
+
+    The percentiles come from a histogram with bins 0.2 % apart. Distances [n, N] in mm. Units: faces.
+    """
+    moments = np.stack([distances.mean(axis=1, dtype=np.float64), (distances.astype(np.float64) ** 2).mean(axis=1)], 1)
+    bins = np.clip(np.searchsorted(DISTANCE_BINS, distances) - 1, 0, len(DISTANCE_BINS) - 2)
+    histograms = np.stack([np.bincount(row, minlength=len(DISTANCE_BINS) - 1) for row in bins]).astype(np.float32)
+
+    def statistics(moment: np.ndarray, histogram: np.ndarray) -> dict[str, np.ndarray]:
+        below = np.cumsum(histogram, axis=1, dtype=np.float64)
+        below /= below[:, -1:]
+        middle = np.sqrt(DISTANCE_BINS[1:] * DISTANCE_BINS[:-1])
+        return {
+            "reconstruction": moment[:, 0],
+            "reconstruction_std": np.sqrt(np.maximum(moment[:, 1] - moment[:, 0] ** 2, 0)),
+            "reconstruction_median": middle[(below < 0.5).sum(axis=1)],
+            "reconstruction_p95": middle[(below < 0.95).sum(axis=1)],
+        }
+
+    return Measure((moments, histograms), statistics)
+
+
+def transfer_sums(change: np.ndarray, wanted: np.ndarray, core: np.ndarray) -> np.ndarray:
+    """Per face <change, wanted> and |wanted|^2 over the vertices of a core: [n, N, 3], [n, N, 3], bool [N] to [n, 2]."""
+    c, d = change[:, core].reshape(len(change), -1), wanted[:, core].reshape(len(change), -1)
+    return np.stack([np.einsum("ni,ni->n", c, d), np.einsum("ni,ni->n", d, d)], axis=1).astype(np.float64)
+
+
+def responsiveness(sums: np.ndarray) -> Measure:
+    """How much of a donor's part arrives: E<change, source - target> / E|source - target|^2 over the part's core.
+
+    1 is full transfer, 0 an inert code; a wrong donor gives about 0.5. Change is decode(swapped) - decode(target);
+    source and target are the real faces. `sums` [n, K, 2] from `transfer_sums` of one-part swaps. Units: target faces.
+    """
+
+    def statistics(mean: np.ndarray) -> dict[str, np.ndarray]:
+        parts = mean[..., 0] / np.maximum(mean[..., 1], 1e-30)
+        return {"responsiveness": parts.mean(axis=1), "responsiveness_min": parts.min(axis=1)}
+
+    return Measure((sums,), statistics)
+
+
+def leak_sums(change: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Per face the squared change outside a region, and everywhere: [n, N, 3], bool [N] to [n, 2]."""
+    square = np.einsum("nvi,nvi->nv", change, change)
+    return np.stack([square[:, ~inside].sum(axis=1), square.sum(axis=1)], axis=1).astype(np.float64)
+
+
+def leak(sums: np.ndarray) -> Measure:
+    """Share of squared change outside the part's region (core + 15 mm): E sum_outside |c|^2 / E sum |c|^2.
+
+    `sums` [n, K, 2] from `leak_sums` of one-part swaps; mean and largest over parts. Units: target faces.
+    """
+
+    def statistics(mean: np.ndarray) -> dict[str, np.ndarray]:
+        parts = mean[..., 0] / np.maximum(mean[..., 1], 1e-30)
+        return {"leak": parts.mean(axis=1), "leak_max": parts.max(axis=1)}
+
+    return Measure((sums,), statistics)
+
+
+def donor_retrieval(mixed: np.ndarray, faces: np.ndarray, donors: np.ndarray, core: np.ndarray) -> Measure:
+    """How often the donor of a part is, over that part's core, the nearest of *all* real test faces to the mix.
+
+    Nearest by RMS distance. `mixed` [m, N, 3], `faces` [n, N, 3], `donors` [m, K], `core` [N]. Units: mixes.
+    """
+    right = np.zeros(donors.shape)
+    for part in range(donors.shape[1]):
+        a, b = (faces_[:, core == part].reshape(len(faces_), -1) for faces_ in (mixed, faces))
+        if a.shape[1]:
+            centre = b.mean(axis=0)
+            squares = ((b - centre) ** 2).sum(axis=1) - 2 * (a - centre) @ (b - centre).T
+            right[:, part] = squares.argmin(axis=1) == donors[:, part]
+    return Measure((right.mean(axis=1),), lambda mean: {"donor_retrieval": mean})
+
+
+def correspondence(change: np.ndarray, weights: np.ndarray, core: np.ndarray, inside: np.ndarray) -> dict:
+    """Do the parts that codes move lie where the local weights are? Float values, not resampled.
+
+    Args:
+        change: mean |change| of each vertex when part k comes from another face, [K, N], mm.
+        weights: local weights [K, N]; core [N] and inside bool [K, N]: the regions.
+
+    Returns:
+        spearman_parts: rank correlation of w_k and change_k over vertices; spearman: its mean.
+        confusion: [K, K], mean change over the core of part l when part k is swapped, rows sum to 1.
+        matched_parts: parts that the Hungarian assignment on `confusion` gives to themselves.
+        own_region: parts whose most changed vertex is inside their own region.
+    """
+    parts = len(change)
+    confusion = np.array([[row[core == l].mean() if (core == l).any() else 0.0 for l in range(parts)] for row in change])
+    confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1e-30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # A part that moves nothing has no rank correlation: it counts 0.
+        spearman = np.array([spearmanr(w, row).statistic for w, row in zip(weights, change, strict=True)])
+    spearman = np.nan_to_num(spearman)
+    return {
+        "spearman": float(spearman.mean()),
+        "matched_parts": int((linear_sum_assignment(-confusion)[1] == np.arange(parts)).sum()),
+        "own_region": int(inside[np.arange(parts), change.argmax(axis=1)].sum()),
+        "spearman_parts": spearman.tolist(),
+        "confusion": confusion.tolist(),
+    }
+
+
+def squared_roughness(laplacian: sp.csr_matrix, faces: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """|L (x - mu)|^2 of each face and vertex: [n, N, 3] to float32 [n, N]."""
+
+    def block(batch: np.ndarray) -> np.ndarray:
+        columns = (batch - mean).transpose(1, 0, 2).reshape(len(mean), -1)
+        return ((laplacian @ columns).reshape(len(mean), -1, 3) ** 2).sum(axis=2).T
+
+    return in_blocks(block, faces).astype(np.float32)
+
+
+def seam(mixed: np.ndarray, real: np.ndarray, border: np.ndarray, name: str = "seam") -> Measure:
+    """Are mixed faces as rough as real ones? Per vertex r_v = sqrt(E|L(m - mu)|^2 / E|L(x - mu)|^2).
+
+    L is the umbrella Laplacian of the polygons, or the cotangent one of the mean face. RMS of r_v over the vertices, their
+    95th percentile, the largest, and the RMS over border vertices (no weight above 0.7). 1 is real; less is
+    smoothed over, more is a visible seam. Vertices that never bend in real faces do not count.
+    `mixed`, `real`: `squared_roughness` [n, N]. Units: mixes; faces.
+    """
+    level = real.mean(axis=0, dtype=np.float64)
+    bends = level > 1e-8 * level.max()
+    edge = border[bends]
+
+    def statistics(made: np.ndarray, natural: np.ndarray) -> dict[str, np.ndarray]:
+        square = made / np.maximum(natural, 1e-30)
+        at_border = np.sqrt(square[:, edge].mean(axis=1)) if edge.any() else np.full(len(square), np.nan)
+        return {
+            f"{name}_rms": np.sqrt(square.mean(axis=1)),
+            f"{name}_p95": np.sqrt(np.percentile(square, 95, axis=1)),
+            f"{name}_max": np.sqrt(square.max(axis=1)),
+            f"{name}_border": at_border,
+        }
+
+    return Measure((mixed[:, bends], real[:, bends]), statistics)
+
+
+def variance(mixed: np.ndarray, real: np.ndarray) -> Measure:
+    """Variance of mixed over real faces, sum_v E|m - Em|^2 / sum_v E|x - Ex|^2, and the 5th percentile of the ratio per vertex.
+
+    1 keeps all variety; blending parts of different faces loses some. Vertices that never move do not count.
+    `mixed`, `real`: [n, N, 3]. Units: mixes; faces (about the mean of all of them).
+    """
+    made, natural = (((x - x.mean(axis=0, dtype=np.float64).astype(np.float32)) ** 2).sum(axis=2) for x in (mixed, real))
+    level = natural.mean(axis=0)
+    moves = level > 1e-8 * level.max()
+
+    def statistics(made: np.ndarray, natural: np.ndarray) -> dict[str, np.ndarray]:
+        ratio = made / np.maximum(natural, 1e-30)
+        return {"variance": made.sum(axis=1) / natural.sum(axis=1), "variance_p5": np.percentile(ratio, 5, axis=1)}
+
+    return Measure((made[:, moves], natural[:, moves]), statistics)
+
+
+def realism(
+    name: str, train_made: np.ndarray, train_real: np.ndarray, test_made: np.ndarray, test_real: np.ndarray, seed: int
+) -> Measure:
+    """How well a classifier tells made faces from real ones, balanced accuracy in %: 50 cannot tell, 100 always can.
+
+    QDA and a perceptron with one hidden layer, fitted to what the model makes of training faces and to training
+    faces, tried on what it makes of test faces and on test faces; the better classifier counts. All inputs are scores
+    [n, R] on the principal components of the training faces, in standard deviations. Units: made test faces; test faces.
+    """
+    inputs = np.concatenate([train_made, train_real]).astype(np.float64)
+    labels = np.repeat([1, 0], [len(train_made), len(train_real)])
+    centre, spread = inputs.mean(axis=0), np.maximum(inputs.std(axis=0), 1e-9)
+    classifiers = [
+        QuadraticDiscriminantAnalysis(reg_param=1e-4),
+        MLPClassifier((64,), alpha=1e-2, batch_size=128, early_stopping=True, max_iter=80, random_state=seed),
+    ]
+    right: list[list[np.ndarray]] = [[], []]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        for classifier in classifiers:
+            classifier.fit((inputs - centre) / spread, labels)
+            for group, scores, label in zip(right, (test_made, test_real), (1, 0), strict=True):
+                group.append(classifier.predict((scores - centre) / spread) == label)
+    made, real = (100.0 * np.stack(group, axis=1) for group in right)
+    return Measure((made, real), lambda a, b: {name: ((a + b) / 2).max(axis=1)})
+
+
+def nearest_distances(made: np.ndarray, blocks: Iterator[np.ndarray], mean: np.ndarray) -> np.ndarray:
+    """Specificity: mean per-vertex distance of each made face [n, N, 3] to its nearest training face, float64 [n], mm.
+
+    Nearest by RMS distance. `blocks` are the training faces, [b, N, 3] at a time; `mean` [N, 3] keeps rounding small. Real test
+    faces give the value to expect; far less would mean copies of training faces.
+    """
+    flat = (made - mean).reshape(len(made), -1)
+    own = np.einsum("ni,ni->n", flat, flat)
+    best, result = np.full(len(made), np.inf), np.zeros(len(made))
+    for block in blocks:
+        others = (block - mean).reshape(len(block), -1)
+        squares = own[:, None] + np.einsum("ni,ni->n", others, others) - 2 * flat @ others.T
+        nearest = squares.argmin(axis=1)
+        closer = np.flatnonzero(squares[np.arange(len(made)), nearest] < best)
+        best[closer] = squares[closer, nearest[closer]]
+        for face in closer:
+            result[face] = vertex_distances(made[face], block[nearest[face]]).mean()
+    return result

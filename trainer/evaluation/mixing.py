@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which faces give which parts: donor tables, drawn once and used for every model, so that comparisons are paired.
+
+A donor table is int64 [..., K]: the face that each part of a made face comes from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backend.model import FaceModel
+
+
+def donor_mixes(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
+    """As many mixes as faces, each of K donors: int64 [faces, K].
+
+    Each face gives each part exactly once, so that mixes differ from faces in how parts are combined and in
+    nothing else; the donors of one mix are different faces where there are enough.
+    """
+    order = rng.permutation(faces)
+    shifts = rng.permutation(max(faces, parts))[:parts]
+    return order[(np.arange(faces)[:, None] + shifts) % faces]
+
+
+def one_part_swaps(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
+    """Every face with each part in turn from another face: int64 [K, faces, K], [k, i] is face i with a foreign part k."""
+    donors = np.broadcast_to(np.arange(faces)[None, :, None], (parts, faces, parts)).copy()
+    for part in range(parts):
+        order = rng.permutation(faces)
+        shift = rng.integers(1, max(faces, 2))
+        donors[part, order, part] = np.roll(order, shift)
+    return donors
+
+
+def pick_one_part(rng: np.random.Generator, swaps: np.ndarray) -> np.ndarray:
+    """One of the K swaps of each face, int64 [faces, K]; every part about equally often."""
+    parts, faces, _ = swaps.shape
+    return swaps[rng.permutation(np.arange(faces) % parts), np.arange(faces)]
+
+
+def pair_swaps(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
+    """Each face i and another one exchange a random subset of parts, not none and not all: int64 [2, faces, K].
+
+    [0, i] is face i with some parts of its partner, [1, i] the partner with these parts of face i. For any array
+    indexed by face, applying the same exchange to the pair again gives the originals back.
+    """
+    order = rng.permutation(faces)
+    partner = np.empty(faces, dtype=np.int64)
+    partner[order] = np.roll(order, rng.integers(1, max(faces, 2)))
+    subset = rng.integers(1, max(2**parts - 1, 2), size=faces)
+    exchanged = (subset[:, None] >> np.arange(parts)) & 1 == 1
+    own = np.arange(faces)[:, None]
+    return np.stack([np.where(exchanged, partner[:, None], own), np.where(exchanged, own, partner[:, None])])
+
+
+def mix_codes(model: FaceModel, codes: np.ndarray, donors: np.ndarray) -> np.ndarray:
+    """Codes float32 [S, D] and a donor table [M, K] to the codes of the mixes, float32 [M, D]."""
+    mixed = np.empty((len(donors), codes.shape[1]), dtype=np.float32)
+    for part in range(model.part_count):
+        columns = model.part_slice(part)
+        mixed[:, columns] = codes[donors[:, part], columns]
+    return mixed

@@ -23,6 +23,7 @@ from trainer.mesh.topology import (
     nearest_source,
     triangle_edges,
     umbrella_laplacian,
+    vertex_areas,
 )
 
 from .nmf import sparse_nmf
@@ -48,7 +49,7 @@ def local_weights(
     sparsity: float = 0.6,
     sparse_factor: str = "W",
     penalty: str = "hoyer",
-    split: bool = True,
+    one_place: bool = True,
     sharpen: float = 8.0,
     smoothing: str = "diffusion",
     seam_beta: float = SEAM_BETA,
@@ -63,7 +64,7 @@ def local_weights(
         rng: draws the start of the NMF.
         normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by how much.
         sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
-        split: a part is one place or a left-right pair (see `split_pieces`); False leaves the NMF's parts as they are.
+        one_place: a part is one place or a left-right pair (see `keep_main_places`); else NMF's parts stay as they are.
         sharpen: exponent p of w^p / sum w^p (with `smoothing="seam"`: 32 instead, as it starts from hard borders).
         smoothing: "diffusion" (a few averaging steps), "seam" (`seam_optimal`) or "none".
         seam_beta: see `seam_optimal`.
@@ -77,7 +78,7 @@ def local_weights(
     if smoothing not in ("diffusion", "seam", "none"):
         raise LwaeError(f"Unknown smoothing {smoothing!r}; use diffusion, seam or none.")
     mean = mean_face(vertices)
-    deviation = deviations(vertices, mean, normalise)
+    deviation = deviations(vertices, mean, triangles, normalise)
     factors = sparse_nmf(
         deviation,
         parts,
@@ -91,8 +92,14 @@ def local_weights(
     del deviation
     # A part's share in a vertex's deviation, in comparable units for all parts.
     share = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
-    if split:
-        share = split_pieces(share, mean, triangles, parts)
+    label = share.argmax(axis=1)
+    if missing := parts - len(np.unique(label[share.max(axis=1) > 0])):
+        raise LwaeError(
+            f"{missing} of {parts} parts are nowhere the strongest; ask for fewer parts, another sparsity, or "
+            "sparsity on the vertices (W)."
+        )
+    if one_place:
+        share = keep_main_places(share, mean, triangles)
     weights = sharpened(share, SEAM_SHARPEN if smoothing == "seam" else sharpen)
     weights = fill(weights, mean, triangles)
     weights = keep_loose_components_whole(weights, mean, triangles)
@@ -113,10 +120,12 @@ def mean_face(vertices: np.ndarray) -> np.ndarray:
     return total / len(vertices)
 
 
-def deviations(vertices: np.ndarray, mean: np.ndarray, normalise: bool = True) -> np.ndarray:
-    """V[v, i] = |x_i(v) - mu(v)|, float32 [N, S]; each row divided by its RMS if `normalise`.
+def deviations(vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray, normalise: bool = True) -> np.ndarray:
+    """V[v, i] = |x_i(v) - mu(v)|, float32 [N, S].
 
-    A vertex that never moves (less than 1e-4 of the typical RMS) gets a row of zeros.
+    With `normalise` each row is divided by its RMS and counts, in the squared error, by the square root of the
+    vertex's area: between one vertex, one vote (dense eyelids would take two parts) and one area, one vote (eyes would
+    get none). A vertex that never moves (less than 1e-4 of the typical RMS) gets a row of zeros.
 
     Raises:
         LwaeError: no vertex moves, or something is not finite.
@@ -132,48 +141,41 @@ def deviations(vertices: np.ndarray, mean: np.ndarray, normalise: bool = True) -
     if rms.max() == 0:
         raise LwaeError("All training faces are the same, so there are no parts to find; use faces that differ.")
     moving = rms > 1e-4 * np.median(rms[rms > 0])
-    result[~moving] = 0.0
+    scale = moving.astype(np.float32)
     if normalise:
-        result[moving] /= rms[moving, None]
+        area = vertex_areas(mean, triangles)
+        vote = np.maximum(area, 0.01 * np.median(area)) / (area.mean() or 1.0)
+        scale[moving] = (np.maximum(vote, 1e-6) ** 0.25 / np.maximum(rms, 1e-30))[moving]
+    result *= scale[:, None]
     return result
 
 
-def split_pieces(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray, parts: int) -> np.ndarray:
-    """Give every part one place: its own connected piece of the surface, or a left-right pair of pieces.
+def keep_main_places(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Give every part one place: the connected piece of the surface, or left-right pair of pieces, of most area.
 
     NMF ties together what merely moves together: chin and crown, for instance, since heads are aligned on their
-    middle. Every vertex is labelled with its strongest part; each connected piece of a label, joined with its mirror
-    image, is a candidate; the `parts` candidates of most vertices stay, and a part's share goes to the nearest of its
-    pieces. The others are emptied, to be filled from around.
+    middle. Every vertex is labelled with its strongest part; those outside their part's main place are emptied, to
+    be filled from around. Small loose components (eyeballs) have no say.
 
     Args:
         share: float64 [N, K], from NMF.
         mean: [N, 3].
         triangles: [T, 3].
-        parts: how many parts to return.
 
     Returns:
-        float64 [N, parts] (fewer columns never).
+        float64 [N, K].
     """
     label = np.where(share.max(axis=1) > 0, share.argmax(axis=1), -1)
+    label[loose_vertices(mean, triangles)] = -1
     piece = pieces_of(label, triangles, mean)
-    sizes = np.bincount(piece[piece >= 0])
-    kept = np.argsort(-sizes, kind="stable")[:parts]
-    if len(kept) < parts:
-        return share
-    result = np.zeros((len(share), parts))
-    owner = np.array([label[piece == p][0] for p in kept])
-    place = np.full(len(label), -1)
-    for number, p in enumerate(kept):
-        place[piece == p] = number
-    for k in np.unique(owner):
-        mine = np.flatnonzero(np.isin(place, np.flatnonzero(owner == k)))
-        _, nearest = nearest_source(mean, triangles, mine)
-        reached = nearest >= 0
-        result[reached, place[nearest[reached]]] = share[reached, k]
-    # Dissolved pieces keep no trace of their part, else a faint share would be sharpened back to 1.
-    result[place < 0] = 0.0
-    return result
+    inside = piece >= 0
+    area = np.bincount(piece[inside], weights=vertex_areas(mean, triangles)[inside])
+    main = np.zeros(len(share), dtype=bool)
+    for k in range(share.shape[1]):
+        candidates = np.unique(piece[inside & (label == k)])
+        if len(candidates):
+            main |= piece == candidates[area[candidates].argmax()]
+    return np.where(main[:, None], share, 0.0)
 
 
 def pieces_of(label: np.ndarray, triangles: np.ndarray, mean: np.ndarray) -> np.ndarray:
@@ -219,19 +221,26 @@ def fill(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> np.nda
     return weights[nearest]
 
 
+def loose_vertices(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Vertices of small loose components: less than `LOOSE_SHARE` of all, and not the largest; bool [N]."""
+    component = connected_components(triangle_edges(triangles), len(mean))
+    sizes = np.bincount(component)
+    small = (sizes < LOOSE_SHARE * len(mean)) & (np.arange(len(sizes)) != sizes.argmax())
+    return small[component]
+
+
 def keep_loose_components_whole(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """A small loose component (eyeball, tooth, tongue) goes whole to the part that is strongest around it.
 
-    Small: less than `LOOSE_SHARE` of the vertices and not the largest. Around it: at the vertex of the other, large
-    components that is nearest to each of its vertices.
+    Around it: at the vertex of the large components that is nearest to each of its vertices.
     """
+    loose = loose_vertices(mean, triangles)
+    if not loose.any():
+        return weights
     component = connected_components(triangle_edges(triangles), len(mean))
-    sizes = np.bincount(component)
-    large = (sizes >= LOOSE_SHARE * len(mean)) | (np.arange(len(sizes)) == sizes.argmax())
-    body = np.flatnonzero(large[component])
-    loose = np.flatnonzero(~large[component])
+    body = np.flatnonzero(~loose)
     around = weights[body[cKDTree(mean[body]).query(mean[loose])[1]]]
-    votes = np.zeros((len(sizes), weights.shape[1]))
+    votes = np.zeros((component.max() + 1, weights.shape[1]))
     np.add.at(votes, component[loose], around)
     result = weights.copy()
     result[loose] = np.eye(weights.shape[1])[votes.argmax(axis=1)[component[loose]]]

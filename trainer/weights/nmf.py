@@ -16,6 +16,7 @@ import numpy as np
 
 from backend.errors import LwaeError
 
+WARM_UP = 40  # unconstrained iterations before Hoyer's constraint is imposed
 SWEEPS = 3  # over the columns of a factor, per product with V
 
 
@@ -83,13 +84,15 @@ def sparse_nmf(
     shrink = sparsity if penalty == "l1" else 0.0
     energy = float(np.einsum("ij,ij->i", matrix, matrix).sum(dtype=np.float64))
     objective: list[float] = []
-    for _ in range(iterations):
+    # Exact columns freeze their support early; they find a better one when they start from the free factorisation.
+    warm_up = WARM_UP if column_l1 is not None else 0
+    for iteration in range(-warm_up, iterations):
         product = _product(matrix, other)
         gram = other.T @ other
         for _ in range(SWEEPS):
             for k in range(parts):
                 rest = product[:, k] - sparse @ gram[:, k] + gram[k, k] * sparse[:, k]
-                if column_l1 is not None:
+                if column_l1 is not None and iteration >= 0:
                     sparse[:, k] = hoyer_projection(rest, column_l1)
                 elif gram[k, k] > 0:
                     sparse[:, k] = np.maximum(rest - shrink, 0) / gram[k, k]
@@ -102,6 +105,8 @@ def sparse_nmf(
                     other[:, k] = np.maximum(rest, 0) / gram[k, k]
                 if shrink and (length := np.linalg.norm(other[:, k])) > 0:
                     other[:, k] /= length
+        if iteration < 0:
+            continue
         misfit = energy - 2 * np.vdot(product, other) + np.vdot(gram, other.T @ other)
         objective.append(0.5 * max(float(misfit), 0.0) + shrink * float(sparse.sum()))
         if len(objective) > 1 and objective[-2] - objective[-1] <= tol * objective[-2]:

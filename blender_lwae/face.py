@@ -151,7 +151,7 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
             "SLIDERS", "The installed model has other sliders than this face. Apply it to keep a plain mesh."
         )
     if state.stamp and not _is_ours(mesh):
-        return Trouble("EDITED", "You edited this mesh by hand. Keep the edit on top of the sliders, or overwrite it.")
+        return Trouble("EDITED", "This mesh was edited by hand. Keep that edit as an offset, or overwrite it.")
     return None
 
 

@@ -87,11 +87,11 @@ class LWAE_PT_parts(bpy.types.Panel):
     def draw(self, context):
         mesh = active_face(context)
         usable = face.trouble(mesh) is None and not mesh.library
-        for part in mesh.lwae.parts:
-            self.draw_part(part, usable)
+        for index, part in enumerate(mesh.lwae.parts):
+            self.draw_part(part, usable, default_closed=index > 0)
 
-    def draw_part(self, part, usable):
-        header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=True)
+    def draw_part(self, part, usable, default_closed):
+        header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=default_closed)
         header.label(text=part.name.capitalize())
         row = header.row(align=True)
         row.enabled = usable

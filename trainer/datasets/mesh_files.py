@@ -107,40 +107,41 @@ def _template(
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, Template | None]:
-    text = path.read_bytes().decode("latin-1").replace("\r\n", "\n").replace("\\\n", " ")
+    text = path.read_bytes().decode("latin-1").replace("\r\n", "\n").replace("\\\n", " ").replace("\t", " ")
+    groups: dict[str, list[str]] = {"v ": [], "vt": [], "f ": []}
     lines = [line.lstrip() for line in text.split("\n")]
-    vertices = _table([line[2:] for line in lines if line.startswith(("v ", "v\t"))], 3)
-    faces = tuple(line[2:] for line in lines if line.startswith(("f ", "f\t")))
+    for line in lines:
+        groups.setdefault(line[:2], []).append(line)
+    vertices = _table(groups["v "], 3, skip=1)
+    faces = tuple(groups["f "])
     if not faces:
         return vertices[None], None
-    relative = any("-" in face for face in faces)
+    relative = "-" in "".join(faces)
     sizes, corners, uv_index = _obj_polygons(faces, _obj_counts(lines) if relative else None)
     uv = None
     if uv_index is not None:
-        coordinates = _table([line[3:] for line in lines if line.startswith(("vt ", "vt\t"))], 2)
-        if len(uv_index) and (uv_index.min() < 0 or uv_index.max() >= len(coordinates)):
+        coordinates = _table(groups["vt"], 2, skip=1)
+        if uv_index.min() < 0 or uv_index.max() >= len(coordinates):
             raise ValueError("a polygon names a UV that is not there")
         uv = coordinates[uv_index]
     return vertices[None], _template(sizes, corners, len(vertices), uv)
 
 
-def _table(rows: list[str], columns: int) -> np.ndarray:
-    """The first columns of lines of numbers, float64 [rows, columns]."""
+def _table(rows: list[str], columns: int, skip: int = 0) -> np.ndarray:
+    """Columns of lines of numbers, float64 [rows, columns]; what follows them may be ragged."""
     if not rows:
         return np.zeros((0, columns))
-    return np.loadtxt(rows, usecols=range(columns), ndmin=2)
+    return np.loadtxt(rows, usecols=range(skip, skip + columns), ndmin=2)
 
 
 def _obj_counts(lines: list[str]) -> tuple[tuple[int, int], ...]:
     """How many vertices and UVs stand before each face: negative indices count back from there."""
-    counts, vertices, uvs = [], 0, 0
+    counts, seen = [], {"v ": 0, "vt": 0}
     for line in lines:
-        if line.startswith(("v ", "v\t")):
-            vertices += 1
-        elif line.startswith(("vt ", "vt\t")):
-            uvs += 1
-        elif line.startswith(("f ", "f\t")):
-            counts.append((vertices, uvs))
+        if line[:2] in seen:
+            seen[line[:2]] += 1
+        elif line[:2] == "f ":
+            counts.append((seen["v "], seen["vt"]))
     return tuple(counts)
 
 
@@ -148,8 +149,8 @@ def _obj_counts(lines: list[str]) -> tuple[tuple[int, int], ...]:
 def _obj_polygons(
     faces: tuple[str, ...], counts: tuple[tuple[int, int], ...] | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Sizes [F], vertex [L] and UV [L] (None unless all corners have one) of lines like `1/1/1 2/2/2 3/3/3`."""
-    polygons = [face.partition("#")[0].split() for face in faces]
+    """Sizes [F], vertex [L] and UV [L] (None unless all corners have one) of lines like `f 1/1/1 2/2/2 3/3/3`."""
+    polygons = [face.partition("#")[0].split()[1:] for face in faces]
     sizes = np.array([len(polygon) for polygon in polygons])
     corners = [corner.split("/") for polygon in polygons for corner in polygon]
     has_uv = all(len(corner) > 1 and corner[1] for corner in corners)

@@ -170,6 +170,8 @@ def make_faces(out: Path) -> None:
         run([blender, "-b", "--command", "lwae", *synth], FACES_LIMIT, "Making faces", **quiet)
     else:
         run([python, "-c", SYNTH_IN_BPY, archive, *synth], FACES_LIMIT, "Making faces", **quiet)
+    if not (out / "contact_sheet.png").is_file():
+        raise MakeError(f"Blender ended without an error, but {out} is not there; can it write to that folder?")
     print(f"\nMeshes          {out / 'face_*.ply'}")
     print(f"Labels          {out / 'faces.csv'} (seeds, control values, part codes)")
     print(f"Contact sheet   {out / 'contact_sheet.png'}")

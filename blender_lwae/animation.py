@@ -35,7 +35,7 @@ def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str])
     """
     if not context.scene.tool_settings.use_keyframe_insert_auto:
         return 0
-    only_available = context.preferences.edit.use_auto_keyframe_insert_available
+    only_available = context.preferences.edit.use_keyframe_insert_available
     options = {"INSERTKEY_AVAILABLE"} if only_available else set()
     keyed = 0
     for path in paths:

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keyframes and drivers on sliders, and rendering them."""
+
+import bpy
+import numpy as np
+import pytest
+from helpers import evaluated_positions, expected, face_controls, positions, slide, slider_path, values
+
+
+@pytest.fixture
+def keyed(new_face):
+    """A face whose first slider goes from -2 in frame 1 to 2 in frame 11."""
+    item = new_face()
+    for frame, value in ((1, -2), (11, 2)):
+        slide(item.data, value)
+        item.data.keyframe_insert(slider_path(), frame=frame)
+    return item
+
+
+def at(mesh, value):
+    """Vertices for a value of the first slider, the others as they are."""
+    wanted = np.array(values(mesh), dtype=np.float32)
+    wanted[0] = value
+    return expected(mesh, wanted)
+
+
+def test_keyframes_move_the_mesh_in_each_frame(keyed):
+    for frame in (1, 11, 4, 1):
+        bpy.context.scene.frame_set(frame)
+        value = keyed.data.evaluated_get(bpy.context.evaluated_depsgraph_get()).lwae.parts[0].controls[0].value
+        assert np.allclose(positions(keyed.data), at(keyed.data, value), atol=1e-7)
+        assert np.allclose(evaluated_positions(keyed), at(keyed.data, value), atol=1e-7)
+    bpy.context.scene.frame_set(11)
+    assert np.allclose(positions(keyed.data), at(keyed.data, 2), atol=1e-7)
+
+
+def test_subframes(keyed):
+    bpy.context.scene.frame_set(5, subframe=0.5)
+    between = positions(keyed.data)
+    bpy.context.scene.frame_set(5)
+    assert np.abs(between - positions(keyed.data)).max() > 1e-6
+
+
+def test_driver_follows_an_object(new_face):
+    face = new_face()
+    bpy.ops.object.empty_add()
+    empty = bpy.context.object
+    driver = face.data.driver_add(slider_path()).driver
+    variable = driver.variables.new()
+    variable.type = "TRANSFORMS"
+    variable.targets[0].id = empty
+    variable.targets[0].transform_type = "LOC_X"
+    driver.expression = variable.name
+    for x in (1.0, -2.0, 0.5):
+        empty.location.x = x
+        bpy.context.view_layer.update()
+        assert np.allclose(positions(face.data), at(face.data, x), atol=1e-6)
+    empty.location.x = 3
+    bpy.context.view_layer.update()
+    assert np.allclose(evaluated_positions(face), at(face.data, 3), atol=1e-6)
+
+
+def test_keyframes_on_two_faces_and_a_linked_duplicate(keyed, new_face):
+    other = new_face().data
+    slide(other, 1)
+    other.keyframe_insert(slider_path(), frame=1)
+    slide(other, -1)
+    other.keyframe_insert(slider_path(), frame=11)
+    twin = bpy.data.objects.new("Twin", keyed.data)
+    bpy.context.collection.objects.link(twin)
+    bpy.context.scene.frame_set(11)
+    assert np.allclose(positions(keyed.data), at(keyed.data, 2), atol=1e-7)
+    assert np.allclose(positions(other), at(other, -1), atol=1e-7)
+    assert np.allclose(evaluated_positions(twin), evaluated_positions(keyed), atol=1e-7)
+
+
+def camera_and_light() -> None:
+    scene = bpy.context.scene
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    camera.location, camera.rotation_euler = (0, -1, 0), (np.pi / 2, 0, 0)
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    scene.world = bpy.data.worlds.new("White")
+    scene.render.resolution_x = scene.render.resolution_y = 48
+    scene.render.resolution_percentage = 100
+    scene.render.film_transparent = True
+    scene.render.image_settings.file_format = "PNG"
+
+
+def render(path, frame: int) -> np.ndarray:
+    scene = bpy.context.scene
+    scene.frame_start = scene.frame_end = frame
+    scene.render.filepath = str(path / "f")
+    bpy.ops.render.render(animation=True)
+    image = bpy.data.images.load(str(path / f"f{frame:04d}.png"))
+    pixels = np.array(image.pixels[:])
+    bpy.data.images.remove(image)
+    return pixels
+
+
+def cycles() -> None:
+    scene = bpy.context.scene
+    scene.render.engine = "CYCLES"
+    scene.cycles.device = "CPU"
+    scene.cycles.samples = 4
+    scene.cycles.use_denoising = False
+    scene.cycles.seed = 0
+    scene.render.threads_mode = "FIXED"
+    scene.render.threads = 1
+
+
+def exaggerate(face) -> None:
+    """Keyframes large enough to be seen in few pixels."""
+    for number, control in enumerate(face.data.lwae.parts[0].controls):
+        for frame, value in ((1, -8), (11, 8)):
+            control.value = value
+            face.data.keyframe_insert(slider_path(0, number), frame=frame)
+
+
+def test_rendered_frames_show_their_own_shape(new_face, tmp_path):
+    camera_and_light()
+    face = new_face()
+    exaggerate(face)
+    cycles()
+    bpy.context.scene.frame_set(1)
+    first, last = render(tmp_path, 1), render(tmp_path, 11)
+    # What the last frame must look like: the same values, without animation.
+    settled = [8.0] * len(face.data.lwae.parts[0].controls)
+    face.data.animation_data_clear()
+    for control, value in zip(face.data.lwae.parts[0].controls, settled, strict=True):
+        control.value = value
+    still = render(tmp_path, 11)
+    assert np.abs(first - last).max() > 0.2
+    assert np.abs(last - still).mean() < 0.003
+
+
+def test_motion_blur_blurs_the_moving_part(new_face, tmp_path):
+    camera_and_light()
+    face = new_face()
+    exaggerate(face)
+    cycles()
+    bpy.context.scene.cycles.samples = 16
+    bpy.context.scene.render.use_motion_blur = True
+    bpy.context.scene.render.motion_blur_shutter = 8.0
+    blurred = render(tmp_path, 6)
+    bpy.context.scene.render.use_motion_blur = False
+    sharp = render(tmp_path, 6)
+    assert np.abs(blurred - sharp).max() > 0.1
+    modifier = face.modifiers[0]
+    assert modifier.name == "Face Motion Blur" and not modifier.show_viewport
+    assert np.array_equal(evaluated_positions(face), positions(face.data))
+
+
+def test_auto_keying_is_honoured(new_face, monkeypatch):
+    mesh = new_face().data
+    settings = bpy.context.scene.tool_settings
+    settings.use_keyframe_insert_auto = True
+    bpy.context.scene.frame_set(1)
+    bpy.ops.lwae.randomise_face(seed=3)
+    drawn = values(mesh)
+    bpy.context.scene.frame_set(20)
+    bpy.ops.lwae.reset_face()
+    assert not any(values(mesh))
+    bpy.context.scene.frame_set(1)
+    assert np.allclose(values(mesh), drawn, atol=1e-5)
+    settings.use_keyframe_insert_auto = False
+
+
+def test_animation_wins_and_that_is_said(keyed, addon):
+    bpy.context.scene.frame_set(11)
+    bpy.ops.lwae.reset_face()
+    assert keyed.data.lwae.parts[0].controls[0].value == 0
+    assert addon("animation").animated_paths(keyed.data) == {slider_path()}
+    bpy.context.scene.frame_set(10)
+    bpy.context.scene.frame_set(11)
+    assert np.allclose(positions(keyed.data), at(keyed.data, 2), atol=1e-7)
+
+
+def test_a_slider_with_keys_can_be_dragged_until_the_frame_changes(keyed):
+    bpy.context.scene.frame_set(11)
+    slide(keyed.data, -1)
+    assert np.allclose(positions(keyed.data), at(keyed.data, -1), atol=1e-7)
+
+
+def test_every_slider_can_be_keyed(new_face):
+    mesh = new_face().data
+    for part in range(len(mesh.lwae.parts)):
+        assert mesh.keyframe_insert(slider_path(part, 0), frame=1)
+    assert len(face_controls(mesh)) > len(mesh.lwae.parts)

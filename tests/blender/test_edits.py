@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An artist's edit of a face is never overwritten unasked."""
+
+import bpy
+import numpy as np
+import pytest
+from helpers import evaluated_positions, expected, positions, slide
+
+
+def push(mesh, distance=0.01, vertex=5) -> None:
+    """What a sculpt stroke leaves behind: a vertex elsewhere."""
+    mesh.vertices[vertex].co.z += distance
+    mesh.update()
+
+
+def trouble(addon, mesh):
+    found = addon("face").trouble(mesh)
+    return found.kind if found else None
+
+
+def test_sculpted_face_is_not_overwritten(new_face, addon):
+    mesh = new_face().data
+    slide(mesh, 1)
+    push(mesh)
+    sculpted = positions(mesh)
+    assert trouble(addon, mesh) == "EDITED"
+    slide(mesh, 2)
+    bpy.context.scene.frame_set(3)
+    assert np.array_equal(positions(mesh), sculpted)
+    assert not bpy.ops.lwae.randomise_face.poll()
+    assert not bpy.ops.lwae.reset_face.poll()
+
+
+def test_keep_edit_as_offset(new_face, addon):
+    mesh = new_face().data
+    slide(mesh, 1)
+    before = positions(mesh)
+    push(mesh)
+    edit = positions(mesh) - before
+    assert bpy.ops.lwae.keep_edit() == {"FINISHED"}
+    assert trouble(addon, mesh) is None
+    assert np.allclose(positions(mesh), before + edit, atol=1e-6)
+    slide(mesh, -1)
+    assert np.allclose(positions(mesh), expected(mesh) + edit, atol=1e-6)
+    push(mesh, 0.02, vertex=9)
+    bpy.ops.lwae.keep_edit()
+    slide(mesh, 0.5)
+    assert np.allclose(positions(mesh)[5], expected(mesh)[5] + (0, 0, 0.01), atol=1e-6)
+    assert np.allclose(positions(mesh)[9], expected(mesh)[9] + (0, 0, 0.02), atol=1e-6)
+    bpy.ops.lwae.remove_offset()
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+    assert not bpy.ops.lwae.remove_offset.poll()
+
+
+def test_keep_after_a_slider_was_moved_too(new_face):
+    mesh = new_face().data
+    push(mesh)
+    slide(mesh, 2)
+    bpy.ops.lwae.keep_edit()
+    assert np.allclose(positions(mesh)[5], expected(mesh)[5] + (0, 0, 0.01), atol=1e-6)
+    others = np.arange(len(mesh.vertices)) != 5
+    assert np.allclose(positions(mesh)[others], expected(mesh)[others], atol=1e-6)
+
+
+def test_overwrite_when_asked(new_face, addon):
+    mesh = new_face().data
+    push(mesh)
+    slide(mesh, 2)
+    assert bpy.ops.lwae.overwrite_edit() == {"FINISHED"}
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-7)
+    assert trouble(addon, mesh) is None
+    assert not bpy.ops.lwae.overwrite_edit.poll()
+    assert not bpy.ops.lwae.keep_edit.poll()
+
+
+def test_edit_mode_waits(new_face, addon):
+    mesh = new_face().data
+    bpy.ops.object.mode_set(mode="EDIT")
+    assert trouble(addon, mesh) == "EDIT_MODE"
+    slide(mesh, 2)
+    assert not bpy.ops.lwae.randomise_face.poll()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.context.view_layer.update()
+    assert trouble(addon, mesh) is None
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-7)
+
+
+def test_modes_without_an_edit_change_nothing(new_face, addon):
+    mesh = new_face().data
+    slide(mesh, 1)
+    for mode in ("EDIT", "SCULPT", "WEIGHT_PAINT", "VERTEX_PAINT", "OBJECT"):
+        bpy.ops.object.mode_set(mode=mode)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert trouble(addon, mesh) is None
+
+
+def test_sliders_move_in_sculpt_mode(new_face):
+    mesh = new_face().data
+    bpy.ops.object.mode_set(mode="SCULPT")
+    slide(mesh, 2)
+    bpy.context.view_layer.update()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-7)
+
+
+def test_moved_in_edit_mode_is_an_edit(new_face, addon):
+    mesh = new_face().data
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.transform.translate(value=(0, 0, 0.1))
+    bpy.ops.object.mode_set(mode="OBJECT")
+    moved = positions(mesh)
+    assert trouble(addon, mesh) == "EDITED"
+    slide(mesh, 2)
+    assert np.array_equal(positions(mesh), moved)
+
+
+def test_subdivided_mesh_is_left_alone_and_said(new_face, addon, model):
+    mesh = new_face().data
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.mesh.subdivide()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    before = positions(mesh)
+    found = addon("face").trouble(mesh)
+    assert found.kind == "TOPOLOGY"
+    assert f"{len(mesh.vertices):,}" in found.sentence and f"{model.vertex_count:,}" in found.sentence
+    slide(mesh, 2)
+    bpy.context.scene.frame_set(2)
+    assert np.array_equal(positions(mesh), before)
+    for name in ("randomise_face", "reset_face", "keep_edit", "overwrite_edit", "part_vertex_groups"):
+        assert not getattr(bpy.ops.lwae, name).poll()
+    assert bpy.ops.lwae.apply() == {"FINISHED"}
+    assert np.array_equal(positions(mesh), before)
+
+
+def test_same_count_other_polygons_is_left_alone(new_face, addon):
+    mesh = new_face().data
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    bpy.ops.mesh.flip_normals()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    before = positions(mesh)
+    assert trouble(addon, mesh) == "TOPOLOGY"
+    slide(mesh, 2)
+    assert np.array_equal(positions(mesh), before)
+
+
+def test_subdivision_modifier_just_works(new_face):
+    face = new_face()
+    face.modifiers.new("Subdivision", "SUBSURF").levels = 1
+    before = evaluated_positions(face)
+    slide(face.data, 2)
+    after = evaluated_positions(face)
+    assert len(after) > len(face.data.vertices)
+    assert np.abs(after - before).max() > 1e-5
+    assert np.allclose(positions(face.data), expected(face.data), atol=1e-7)
+
+
+def test_shape_keys_ride_along(new_face, addon):
+    face = new_face()
+    mesh = face.data
+    face.shape_key_add(name="Basis")
+    smile = face.shape_key_add(name="Smile")
+    smile.points[7].co.z += 0.02
+    smile.value = 1
+    before = evaluated_positions(face)
+    assert trouble(addon, mesh) is None
+    slide(mesh, 2)
+    after = evaluated_positions(face)
+    assert np.allclose(after, expected(mesh) + smile_offset(len(before)), atol=1e-6)
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+    smile.value = 0
+    assert np.allclose(evaluated_positions(face), expected(mesh), atol=1e-6)
+
+
+def smile_offset(count):
+    offset = np.zeros((count, 3))
+    offset[7, 2] = 0.02
+    return offset
+
+
+def test_sculpted_basis_key_is_an_edit(new_face, addon):
+    face = new_face()
+    basis = face.shape_key_add(name="Basis")
+    face.shape_key_add(name="Smile")
+    basis.points[7].co.z += 0.02
+    assert trouble(addon, face.data) == "EDITED"
+    slide(face.data, 2)
+    assert abs(basis.points[7].co.z - expected(face.data)[7, 2]) > 1e-3
+
+
+def test_apply_leaves_an_ordinary_mesh(new_face):
+    face = new_face()
+    mesh = face.data
+    slide(mesh, 2)
+    mesh.keyframe_insert("lwae.parts[0].controls[0].value", frame=1)
+    mesh.driver_add("lwae.parts[1].controls[0].value")
+    before = positions(mesh)
+    bpy.ops.lwae.apply()
+    assert not mesh.lwae.is_face and not mesh.lwae.parts and not mesh.lwae.rest and not mesh.lwae.stamp
+    assert not face.modifiers
+    assert not mesh.animation_data or not mesh.animation_data.drivers
+    bpy.context.scene.frame_set(5)
+    assert np.array_equal(positions(mesh), before)
+    assert not bpy.ops.lwae.apply.poll()
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_missing_or_damaged_model_gets_its_sentence(new_face, addon, monkeypatch, tmp_path, missing):
+    mesh = new_face().data
+    before = positions(mesh)
+    models = addon("models")
+    broken = tmp_path / "default.lwae"
+    if not missing:
+        broken.write_bytes(b"PK\x03\x04 not a model")
+    models.clear()
+    monkeypatch.setattr(models, "FOLDER", tmp_path)
+    found = addon("face").trouble(mesh)
+    assert found.kind == "MODEL" and "default.lwae" in found.sentence
+    slide(mesh, 2)
+    assert np.array_equal(positions(mesh), before)
+    with pytest.raises(RuntimeError, match="default.lwae"):
+        bpy.ops.lwae.add_face()
+    monkeypatch.undo()
+    assert trouble(addon, mesh) is None
+
+
+def test_face_of_another_model_is_left_alone(new_face, addon):
+    mesh = new_face().data
+    before = positions(mesh)
+    mesh.lwae.model_hash, mesh.lwae.model_name = "0" * 16, "somebody's heads"
+    found = addon("face").trouble(mesh)
+    assert found.kind == "MODEL" and "somebody's heads" in found.sentence
+    slide(mesh, 2)
+    assert np.array_equal(positions(mesh), before)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Enable, disable, speed."""
+
+import sys
+import time
+
+import addon_utils
+import bpy
+from conftest import ADDON
+from helpers import face_controls, slide
+
+HANDLERS = [name for name in dir(bpy.app.handlers) if isinstance(getattr(bpy.app.handlers, name), list)]
+
+
+def traces() -> set[str]:
+    """Everything in Blender that has our name."""
+    handlers = [handler.__module__ for name in HANDLERS for handler in getattr(bpy.app.handlers, name)]
+    found = {f"handler {module}" for module in handlers if ADDON in module}
+    found |= {name for name in dir(bpy.types) if name.lower().startswith("lwae")}
+    found |= {f"op {name}" for name in dir(bpy.ops.lwae)}
+    kinds = (bpy.types.Mesh, bpy.types.Object, bpy.types.Scene, bpy.types.WindowManager)
+    found |= {name for kind in kinds for name in dir(kind) if "lwae" in name}
+    menu = getattr(bpy.types.VIEW3D_MT_mesh_add.draw, "_draw_funcs", [])
+    return found | {f"menu {function.__module__}" for function in menu if ADDON in function.__module__}
+
+
+def test_enable_disable_enable_leaves_nothing():
+    before = traces()
+    assert "LWAE_PT_face" in before and "lwae" in before
+    addon_utils.disable(ADDON)
+    try:
+        assert traces() == set()
+    finally:
+        module = addon_utils.enable(ADDON)
+    assert module is not None
+    assert traces() == before
+    assert bpy.ops.lwae.add_face() == {"FINISHED"}
+
+
+def test_enabling_loads_no_model_and_no_torch(addon):
+    addon_utils.disable(ADDON)
+    addon_utils.enable(ADDON)
+    assert not addon("models")._loaded
+    assert "torch" not in sys.modules
+
+
+def test_operators_have_tooltips_and_undo():
+    for name in dir(bpy.ops.lwae):
+        rna = getattr(bpy.ops.lwae, name).get_rna_type()
+        assert rna.description, name
+        assert "UNDO" in getattr(bpy.ops.lwae, name).bl_options, name
+
+
+def test_grey_buttons_say_why():
+    import pytest
+
+    bpy.ops.mesh.primitive_cube_add()
+    for name in dir(bpy.ops.lwae):
+        if name != "add_face":
+            with pytest.raises(RuntimeError, match="Select a face"):
+                getattr(bpy.ops.lwae, name)()
+
+
+def test_a_slider_is_fast(new_face):
+    """Well under 16 ms from slider to evaluated vertices; generous here, because test machines are busy."""
+    face = new_face()
+    bpy.ops.lwae.randomise_face(seed=1)
+    durations = []
+    for number in range(40):
+        start = time.perf_counter()
+        slide(face.data, number / 20)
+        bpy.context.view_layer.update()
+        durations.append(time.perf_counter() - start)
+    median = sorted(durations)[20]
+    print(f"slider to mesh: {median * 1000:.2f} ms")
+    assert median < 0.016
+
+
+def test_unrelated_moves_cost_nothing(new_face, addon):
+    for _ in range(20):
+        new_face()
+    bpy.ops.object.empty_add()
+    empty = bpy.context.object
+    bpy.context.view_layer.update()
+    sync, spent = addon("sync"), []
+    graph = bpy.context.evaluated_depsgraph_get()
+
+    def timed(scene, depsgraph):
+        start = time.perf_counter()
+        sync.on_depsgraph_update(scene, depsgraph)
+        spent.append(time.perf_counter() - start)
+
+    bpy.app.handlers.depsgraph_update_post.append(timed)
+    try:
+        for number in range(40):
+            empty.location.x = number
+            bpy.context.view_layer.update()
+    finally:
+        bpy.app.handlers.depsgraph_update_post.remove(timed)
+    assert graph and len(spent) >= 40
+    median = sorted(spent)[len(spent) // 2]
+    print(f"unrelated move: {median * 1000:.4f} ms")
+    assert median < 0.00005
+
+
+def test_sync_comes_to_rest(new_face, addon):
+    face = new_face()
+    writes = []
+    writer = addon("writer")
+    original = writer.write_positions
+    try:
+        writer.write_positions = lambda *arguments: (writes.append(1), original(*arguments))
+        for control in face_controls(face.data)[:3]:
+            control.value = 1
+        for _ in range(5):
+            bpy.context.view_layer.update()
+            bpy.context.scene.frame_set(bpy.context.scene.frame_current + 1)
+    finally:
+        writer.write_positions = original
+    assert len(writes) == 3

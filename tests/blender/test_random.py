@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Randomise, lock, seed, reset, vertex groups."""
+
+import bpy
+import numpy as np
+import pytest
+from helpers import expected, positions, slide, values
+
+
+def code(addon, mesh, model):
+    return addon("face").read_code(mesh, model)
+
+
+def test_randomise_is_a_draw_from_the_joint_prior(new_face, addon, model):
+    mesh = new_face().data
+    assert bpy.ops.lwae.randomise_face(seed=11, strength=0.8) == {"FINISHED"}
+    rng = addon("backend.synthesis").face_rng(11, 0)
+    assert np.allclose(code(addon, mesh, model), model.prior.sample(rng, 1, 0.8)[0], atol=1e-4)
+    assert mesh.lwae.seed == 11
+    assert mesh.lwae.strength == pytest.approx(0.8)
+    assert any(values(mesh)) and mesh.lwae.rest
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_face(new_face):
+    one, two = new_face().data, new_face().data
+    bpy.ops.lwae.randomise_face(seed=4)
+    one.lwae.seed = 4
+    assert np.array_equal(positions(one), positions(two))
+    one.lwae.seed = 5
+    assert np.abs(positions(one) - positions(two)).max() > 1e-4
+
+
+def test_strength_zero_is_the_average_person(new_face, addon, model):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=4, strength=0)
+    assert np.allclose(code(addon, mesh, model), model.prior.mean, atol=1e-4)
+
+
+def test_locked_parts_stay_exactly(new_face, addon, model):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=1)
+    before = code(addon, mesh, model)
+    mesh.lwae.parts[1].locked = True
+    bpy.ops.lwae.randomise_face(seed=2)
+    after = code(addon, mesh, model)
+    held = model.part_slice(1)
+    assert np.array_equal(after[held], before[held])
+    assert not np.allclose(after[model.part_slice(0)], before[model.part_slice(0)])
+    bpy.ops.lwae.reset_face()
+    assert np.array_equal(code(addon, mesh, model)[held], before[held])
+    assert not code(addon, mesh, model)[model.part_slice(0)].any()
+
+
+def test_all_locked_greys_the_button(new_face):
+    mesh = new_face().data
+    for part in mesh.lwae.parts:
+        part.locked = True
+    assert not bpy.ops.lwae.randomise_face.poll()
+    with pytest.raises(RuntimeError, match="Unlock"):
+        bpy.ops.lwae.randomise_face()
+
+
+def test_randomise_one_part_leaves_the_others(new_face, addon, model):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=1)
+    before, name = code(addon, mesh, model), model.part_names[1]
+    bpy.ops.lwae.randomise_part(part=name, seed=9)
+    after = code(addon, mesh, model)
+    free = np.zeros(model.code_size, dtype=bool)
+    free[model.part_slice(1)] = True
+    assert np.array_equal(after[~free], before[~free])
+    assert not np.allclose(after[free], before[free], atol=1e-3)
+    assert mesh.lwae.parts[1].seed == 9
+    mesh.lwae.parts[1].seed = 10
+    mesh.lwae.parts[1].seed = 9
+    assert np.allclose(code(addon, mesh, model), after, atol=1e-4)
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+
+
+def test_unknown_part_gets_a_sentence(new_face):
+    new_face()
+    with pytest.raises(RuntimeError, match="No part is called 'beard'"):
+        bpy.ops.lwae.reset_part(part="beard")
+    with pytest.raises(RuntimeError, match="No part is called 'beard'"):
+        bpy.ops.lwae.randomise_part(part="beard")
+
+
+def test_locked_part_refuses(new_face, model):
+    mesh = new_face().data
+    slide(mesh, 1)
+    mesh.lwae.parts[0].locked = True
+    assert bpy.ops.lwae.reset_part(part=model.part_names[0]) == {"CANCELLED"}
+    assert bpy.ops.lwae.randomise_part(part=model.part_names[0]) == {"CANCELLED"}
+    assert mesh.lwae.parts[0].controls[0].value == 1
+
+
+def test_reset(new_face, addon, model):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=1)
+    bpy.ops.lwae.reset_part(part=model.part_names[0])
+    assert not code(addon, mesh, model)[model.part_slice(0)].any()
+    assert code(addon, mesh, model)[model.part_slice(1)].any()
+    bpy.ops.lwae.reset_face()
+    assert not any(values(mesh)) and not mesh.lwae.rest
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-7)
+
+
+def test_randomise_takes_all_selected_faces(new_face):
+    faces = [new_face() for _ in range(3)]
+    for face in faces:
+        face.select_set(True)
+    bpy.ops.lwae.randomise_face(seed=7)
+    assert sorted(face.data.lwae.seed for face in faces) == [7, 8, 9]
+    shapes = [positions(face.data) for face in faces]
+    assert np.abs(shapes[0] - shapes[1]).max() > 1e-4
+
+
+def test_part_vertex_groups_on_request(new_face, model):
+    face = new_face()
+    assert not face.vertex_groups
+    mine = face.vertex_groups.new(name=model.part_names[0])
+    mine.add([3], 0.25, "REPLACE")
+    bpy.ops.lwae.part_vertex_groups()
+    assert sorted(group.name for group in face.vertex_groups) == sorted(model.part_names)
+    index = face.vertex_groups[model.part_names[1]].index
+    weights = np.zeros(model.vertex_count)
+    for vertex in face.data.vertices:
+        for group in vertex.groups:
+            if group.group == index:
+                weights[vertex.index] = group.weight
+    assert np.allclose(weights, model.weights[1], atol=1e-6)
+    assert mine.weight(3) == pytest.approx(0.25)

@@ -16,7 +16,7 @@ from .chebyshev import SparseRows
 from .paper_network import PaperArrays, PaperConfig, decoder_channels, encoder_channels
 
 # Features that one block of faces may have at the finest level, so that they stay in the processor's cache.
-BLOCK_FEATURES = 1 << 20
+BLOCK_FEATURES = 1 << 21
 
 
 class SparseMatrix(nn.Module):
@@ -249,7 +249,7 @@ class PaperNetwork(nn.Module):
 
     def _decode(self, codes: torch.Tensor) -> torch.Tensor:
         parts, coarse = self.gate.shape
-        codes = codes.view(len(codes), parts, -1).transpose(0, 1)
+        codes = codes.reshape(len(codes), parts, -1).transpose(0, 1)
         features = self.decoder_fc(codes).view(parts, -1, coarse, self._config.filters[-1])
         x = torch.einsum("kn,kbnc->nbc", self.gate, features)
         for convolution, laplacian, up in zip(

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -191,7 +193,7 @@ def load_dataset(path: Path) -> Dataset:
         complete = vertices.ndim == 3 and len(labels) == len(vertices) == len(dataset.train) + len(dataset.test)
     except LwaeError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
         raise LwaeError(f"The data set {path} is damaged ({error}); prepare it again.") from error
     if not complete:
         raise LwaeError(f"The data set {path} is incomplete; prepare it again.")

@@ -161,7 +161,7 @@ class _Correspondence:
             self._corners = rank[inverse.ravel()]
             template.polygon_vertices = self._corners.astype(np.int32)
             faces = faces[:, self._kept]
-        self.first, self.template = faces[0], template
+        self.first, self.template, self._also_fits = faces[0], template, template
         if template.polygon_vertices.max() >= len(self.first):
             raise LwaeError(
                 f"{template_file} is for more vertices than the {len(self.first)} of {file}; remove it."
@@ -217,17 +217,23 @@ class _Correspondence:
             raise LwaeError(f"{file} has NaN or infinite positions (vertex {vertex}); repair or remove it.")
 
     def _same_polygons(self, other: Template) -> bool:
-        """Equal, in another order, or equal but for how polygons are split into triangles."""
+        """Equal, in another order, or the one with some polygons of the other split."""
         mine = self.template
-        if np.array_equal(mine.polygon_vertices, other.polygon_vertices):
-            return np.array_equal(mine.polygon_sizes, other.polygon_sizes)
-        if (mine.polygon_sizes - 2).sum() != (other.polygon_sizes - 2).sum():
-            return False
-        a, b = (
+        for known in (mine, self._also_fits):
+            if np.array_equal(known.polygon_vertices, other.polygon_vertices):
+                return np.array_equal(known.polygon_sizes, other.polygon_sizes)
+        mine_edges, edges = (
             set(map(tuple, polygon_edges(t.polygon_sizes, t.polygon_vertices).tolist()))
             for t in (mine, other)
         )
-        return a <= b or b <= a
+        # Each split adds one polygon and one edge, and takes no edge away.
+        splits = len(other.polygon_sizes) - len(mine.polygon_sizes)
+        corners = len(other.polygon_vertices) - len(mine.polygon_vertices)
+        nested = mine_edges <= edges or edges <= mine_edges
+        if nested and len(edges) - len(mine_edges) == splits and corners == 2 * splits:
+            self._also_fits = other  # the next file is likely to have the same
+            return True
+        return False
 
     def _edge_lengths(self, face: np.ndarray) -> np.ndarray:
         a, b = self._edges.T
@@ -250,7 +256,8 @@ class _Correspondence:
 
 def _frame(first: np.ndarray, template: Template, units: str, up: str, front: str) -> tuple[np.ndarray, str]:
     """The matrix [3, 3] from a file's coordinates to the model's (mm, Z up, face along -Y), and a note of it."""
-    extents = np.ptp(first, axis=0)
+    used = np.unique(template.polygon_vertices)
+    extents = np.ptp(first[used], axis=0)
     if units == "auto":
         fitting = [unit for unit, mm in UNITS.items() if HEAD_MM[0] <= mm * extents.max() <= HEAD_MM[1]]
         if not fitting:
@@ -287,12 +294,13 @@ def _guess_up(vertices: np.ndarray, template: Template) -> str:
     upward for a head open at the neck, forward for a mask open at the back. A closed one is taller than deep.
     """
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
-    a, b, c = (vertices - vertices.mean(axis=0, dtype=np.float64))[triangles.T]
+    used = vertices[np.unique(triangles)]
+    a, b, c = (vertices - used.mean(axis=0, dtype=np.float64))[triangles.T]
     area = 0.5 * np.cross(b - a, c - a)
     outward = np.sign(np.einsum("ti,ti->", area, a + b + c))
     gap = outward * area.sum(axis=0) / np.linalg.norm(area, axis=1).sum()
     openness = np.linalg.norm(gap)
-    extents = np.ptp(vertices, axis=0)
+    extents = np.ptp(used, axis=0)
     likely = []
     for up, front in (("y", "z"), ("z", "-y")):
         slenderness = extents @ np.abs(AXES[up]) / (extents @ np.abs(AXES[front]))

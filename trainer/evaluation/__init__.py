@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measuring face models: one definition per metric, the same faces and mixes for every model, with intervals."""
+"""Measuring face models: one definition per metric, the same mixes for every model, with intervals."""

@@ -64,10 +64,10 @@ def fit_pca(vertices: np.ndarray, faces: np.ndarray, rank: int) -> PCA:
 class GlobalPCA:
     """One global code per face, mixed by compositing: x = mu + sum_k w_k * (A^T z^(k)).
 
-    A global code has no parts, so it is given K copies of itself, and copy k decides what the local weights w_k
-    show: mixing the parts of some faces composites their reconstructions, and encoding anything, a composite
-    included, projects it on the global axes. So it goes through the same measurements as part codes do. The
-    code size that it is charged with is that of one copy.
+    A global code has no parts, so it is given K copies of itself, and copy k decides what the local
+    weights w_k show: mixing the parts of some faces composites their reconstructions, and encoding
+    anything, a composite included, projects it on the global axes. So it goes through the same
+    measurements as part codes do. The code size that it is charged with is that of one copy.
     """
 
     def __init__(self, pca: PCA, rank: int, reference: FaceModel):
@@ -93,7 +93,9 @@ class GlobalPCA:
             weights=reference.weights,
             controls=[],
             prior=Prior(
-                np.zeros(parts * rank, dtype=np.float32), np.tile(np.eye(rank, dtype=np.float32), (parts, 1)), 0.0
+                np.zeros(parts * rank, dtype=np.float32),
+                np.tile(np.eye(rank, dtype=np.float32), (parts, 1)),
+                0.0,
             ),
             network={},
         )
@@ -107,5 +109,7 @@ class GlobalPCA:
 
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm to K equal copies of their global code, float32 [B, K * rank]."""
-        codes = (np.asarray(vertices, np.float32) - self.model.mean).reshape(len(vertices), -1) @ self._inverse
+        codes = (np.asarray(vertices, np.float32) - self.model.mean).reshape(
+            len(vertices), -1
+        ) @ self._inverse
         return np.tile(codes, (1, self.model.part_count))

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Intervals by resampling faces.
 
-A metric is a function of means over units (test faces, mixes of test faces). Resampling units with replacement
-is weighting them by how often each was drawn, so all resamples of a metric are one matrix product. The draws depend
-only on the seed, the group's place and the number of units: differences between models are paired.
+A metric is a function of means over units (test faces, mixes of test faces). Resampling units with
+replacement is weighting them by how often each was drawn, so all resamples of a metric are one matrix
+product. The draws depend only on the seed, the group's place and the number of units: differences between
+models are paired.
 """
 
 from __future__ import annotations

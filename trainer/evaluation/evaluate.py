@@ -26,6 +26,7 @@ from .regions import Regions, find_regions
 log = logging.getLogger(__name__)
 
 SCORES = 64  # Principal components that classifiers see, and numbers of the small global code.
+ROUNDING = 1e-5  # Smaller differences between models are arithmetic.
 
 
 @dataclass
@@ -62,10 +63,11 @@ class TestBed:
 
     @cached_property
     def laplacians(self) -> dict:
-        template, mean = self.dataset.template, self.pca.mean
+        polygons = self.dataset.template.polygon_sizes, self.dataset.template.polygon_vertices
+        mean = self.pca.mean
         return {
-            "seam": umbrella_laplacian(polygon_edges(template.polygon_sizes, template.polygon_vertices), len(mean)),
-            "seam_cotangent": cotangent_laplacian(mean, triangulate(template.polygon_sizes, template.polygon_vertices)),
+            "seam": umbrella_laplacian(polygon_edges(*polygons), len(mean)),
+            "seam_cotangent": cotangent_laplacian(mean, triangulate(*polygons)),
         }
 
     @cached_property
@@ -145,7 +147,10 @@ def measure(decoder: Decoder, bed: TestBed, regions: Regions) -> tuple[list[Meas
     # Can a classifier tell what the model makes from real faces?
     train_codes = np.concatenate([decoder.encode(block) for block in bed.train_blocks()])
     train_faces = len(train_codes)
-    samples = {"train": model.prior.sample(bed.rng(4), train_faces), "test": model.prior.sample(bed.rng(5), faces)}
+    samples = {
+        "train": model.prior.sample(bed.rng(4), train_faces),
+        "test": model.prior.sample(bed.rng(5), faces),
+    }
     made = {
         "told_mixes": (
             mixing.mix_codes(model, train_codes, mixing.donor_mixes(bed.rng(6), train_faces, parts)),
@@ -158,11 +163,11 @@ def measure(decoder: Decoder, bed: TestBed, regions: Regions) -> tuple[list[Meas
         "told_samples": (samples["train"], samples["test"]),
     }
     for name, (of_train, of_test) in made.items():
-        train_scores, test_scores = (
-            in_blocks(lambda rows: bed.scores(decoder.decode(rows)), made_codes) for made_codes in (of_train, of_test)
+        train_made, test_made = (
+            in_blocks(lambda rows: bed.scores(decoder.decode(rows)), rows) for rows in (of_train, of_test)
         )
         measures.append(
-            metrics.realism(name, train_scores, bed.train_scores, test_scores, bed.test_scores, bed.seed)
+            metrics.realism(name, train_made, bed.train_scores, test_made, bed.test_scores, bed.seed)
         )
     drawn = in_blocks(decoder.decode, samples["test"])
     nearest = metrics.nearest_distances(drawn, bed.train_blocks(), bed.pca.mean)
@@ -206,20 +211,26 @@ def evaluate(
     closed_forms: Sequence[str] = (),
     resamples: int = RESAMPLES,
 ) -> dict:
-    """Measure models beside global PCA (64 numbers, and as many as the first model has) on the test faces of a data set.
+    """Measure models on the test faces of a data set, beside global PCA.
+
+    PCA has 64 numbers, and as many as the first model.
 
     Args:
         models: anything that encodes and decodes, by name; the order is that of the table.
-        reference: its local weights give the regions of all models that have its part names (default: the first
+        reference: its local weights give the regions of all models that have its part names (default:
+        the first
             model); models with other parts are judged by regions of their own.
-        trained, closed_forms: names in `models`. The trained one is compared with the best of the closed forms,
+        trained, closed_forms: names in `models`. The trained one is compared with the best of the
+        closed forms,
             metric by metric, on paired resamples.
 
     Returns:
-        JSON-able: `models` (metrics with intervals, per-part values), `comparison`, `against_pca`, and what they rest on.
+        JSON-able: `models` (metrics with intervals, per-part values), `against_pca`, `comparison`,
+        and what they rest on.
 
     Raises:
-        LwaeError: when there is no model, a name is unknown, or a model belongs to another mesh than the data set.
+        LwaeError: when there is no model, a name is unknown, or a model belongs to another mesh than
+        the data set.
     """
     if not models:
         raise LwaeError("There is no model to evaluate; train one first.")
@@ -229,7 +240,7 @@ def evaluate(
     for name, decoder in models.items():
         if decoder.model.vertex_count != dataset.vertex_count:
             raise LwaeError(
-                f"The model {name!r} has {decoder.model.vertex_count} vertices but the data set {dataset.name!r} has "
+                f"The model {name!r} has {decoder.model.vertex_count} vertices but the data set has "
                 f"{dataset.vertex_count}; evaluate it on the data that it was trained on."
             )
     reference = reference or next(iter(models.values())).model
@@ -290,20 +301,36 @@ def _cell(value: float, draws: np.ndarray) -> dict:
 
 
 def _compare(trained: str, closed_forms: Sequence[str], results: dict, draws: dict) -> dict:
-    """For each metric: the trained model against the best closed form, and whether the difference is beyond chance."""
+    """The trained model against the best closed form, metric by metric: is the difference beyond chance?
+
+    `verdict` asks whether the interval of the paired difference leaves out zero: it sees the smallest of
+    systematic differences. `against_interval` asks whether the trained value lies outside the closed
+    form's own interval.
+    """
     verdicts = {}
     for key, row in ROWS.items():
-        cells = {name: results[name]["metrics"].get(key, {}).get("value") for name in [trained, *closed_forms]}
+        cells = {
+            name: results[name]["metrics"].get(key, {}).get("value") for name in [trained, *closed_forms]
+        }
         if row.badness is None or any(value is None for value in cells.values()):
             continue
         best = min(closed_forms, key=lambda name: float(row.badness(np.float64(cells[name]))))
-        low, high = interval(row.badness(draws[trained][key]) - row.badness(draws[best][key]))
+        paired = interval(row.badness(draws[trained][key]) - row.badness(draws[best][key]))
+        low, high = interval(draws[best][key])
+        outside = not low - ROUNDING <= cells[trained] <= high + ROUNDING
+        gap = row.badness(np.float64(cells[trained])) - row.badness(np.float64(cells[best]))
         verdicts[key] = {
             "against": best,
             "trained": cells[trained],
             "closed_form": cells[best],
             "difference": cells[trained] - cells[best],
             "difference_interval": list(interval(draws[trained][key] - draws[best][key])),
-            "verdict": "better" if high < 0 else "worse" if low > 0 else "within the interval",
+            "verdict": _word(*paired),
+            "against_interval": _word(gap, gap) if outside else "within",
         }
     return {"trained": trained, "metrics": verdicts}
+
+
+def _word(low: float, high: float) -> str:
+    """What an interval of differences in badness says about the trained model."""
+    return "better" if high < -ROUNDING else "worse" if low > ROUNDING else "within"

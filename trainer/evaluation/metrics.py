@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one definition of each metric. Positions are in mm; x are real faces, m made ones, E a mean over faces or mixes.
+"""The one definition of each metric.
+
+Positions are in mm; x are real faces, m made ones, mu the mean training face, E a mean over faces or mixes.
 
 Functions that return a `Measure` also say what its units are: these are resampled for the intervals.
 """
@@ -26,7 +28,11 @@ BLOCK_FACES = 32
 
 @dataclass(frozen=True)
 class Row:
-    """How a metric is shown and compared. `badness` maps values to what a better model has less of, None: no verdict."""
+    """How a metric is shown and compared.
+
+    Attributes:
+        badness: maps values to what a better model has less of; None when no value is better in itself.
+    """
 
     label: str
     unit: str
@@ -71,6 +77,8 @@ ROWS = {
     "seam_border": Row("seam, RMS at borders", "x real", _near_one),
     "seam_cotangent_rms": Row("seam by cotangents, RMS", "x real", _near_one),
     "seam_cotangent_p95": Row("seam by cotangents, p95", "x real", _lower),
+    "seam_cotangent_max": Row("seam by cotangents, worst vertex", "x real", _lower),
+    "seam_cotangent_border": Row("seam by cotangents, RMS at borders", "x real", _near_one),
     "variance": Row("variance of mixed faces", "x real", _near_one),
     "variance_p5": Row("variance of mixed faces, p5 over vertices", "x real", _higher),
     "told_swaps": Row("one-part swaps told from real", "%", _near_half),
@@ -96,21 +104,24 @@ def vertex_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def mean_distance(name: str, distances: np.ndarray) -> Measure:
     """Mean over faces and vertices of per-vertex distances [n, N], mm. Units: faces (mixes, pairs).
 
-    It is `reencoding` for |m - decode(encode(m))| of K-donor mixes m; `swap_cycle` for |x - unswap(swap(x))|, where
-    swap exchanges some part codes of two faces and decodes, and unswap encodes, exchanges them back and decodes;
-    `network_real` and `network_mixed` for |decode(z) - linear part of decode(z)|; `specificity` as below.
+    It is `reencoding` for |m - decode(encode(m))| of K-donor mixes m; `swap_cycle` for |x -
+    unswap(swap(x))|, where swap exchanges some part codes of two faces and decodes, and unswap encodes,
+    exchanges them back and decodes; `network_real` and `network_mixed` for |decode(z) - the linear part
+    of decode(z)|; `specificity` as below.
     """
     return Measure((distances.mean(axis=1, dtype=np.float64),), lambda mean: {name: mean})
 
 
 def reconstruction(distances: np.ndarray) -> Measure:
-    """Mean, standard deviation, median and 95th percentile of |x_v - decode(encode(x))_v| over all faces and vertices.
+    """Mean, std, median and 95th percentile of |x_v - decode(encode(x))_v| over faces and vertices.
 
     The percentiles come from a histogram with bins 0.2 % apart. Distances [n, N] in mm. Units: faces.
     """
-    moments = np.stack([distances.mean(axis=1, dtype=np.float64), (distances.astype(np.float64) ** 2).mean(axis=1)], 1)
-    bins = np.clip(np.searchsorted(DISTANCE_BINS, distances) - 1, 0, len(DISTANCE_BINS) - 2)
-    histograms = np.stack([np.bincount(row, minlength=len(DISTANCE_BINS) - 1) for row in bins]).astype(np.float32)
+    mean, square = distances.mean(axis=1, dtype=np.float64), (distances**2).mean(axis=1, dtype=np.float64)
+    moments = np.stack([mean, square], axis=1)
+    count = len(DISTANCE_BINS) - 1
+    bins = np.clip(np.searchsorted(DISTANCE_BINS, distances) - 1, 0, count - 1)
+    histograms = np.array([np.bincount(row, minlength=count) for row in bins], dtype=np.float32)
 
     def statistics(moment: np.ndarray, histogram: np.ndarray) -> dict[str, np.ndarray]:
         below = np.cumsum(histogram, axis=1, dtype=np.float64)
@@ -127,16 +138,17 @@ def reconstruction(distances: np.ndarray) -> Measure:
 
 
 def transfer_sums(change: np.ndarray, wanted: np.ndarray, core: np.ndarray) -> np.ndarray:
-    """Per face <change, wanted> and |wanted|^2 over the vertices of a core: [n, N, 3], [n, N, 3], bool [N] to [n, 2]."""
+    """Per face <change, wanted> and |wanted|^2 over a core: [n, N, 3], [n, N, 3], bool [N] to [n, 2]."""
     c, d = change[:, core].reshape(len(change), -1), wanted[:, core].reshape(len(change), -1)
     return np.stack([np.einsum("ni,ni->n", c, d), np.einsum("ni,ni->n", d, d)], axis=1).astype(np.float64)
 
 
 def responsiveness(sums: np.ndarray) -> Measure:
-    """How much of a donor's part arrives: E<change, source - target> / E|source - target|^2 over the part's core.
+    """How much of a donor's part arrives: E<change, source - target> / E|source - target|^2 over its core.
 
-    1 is full transfer, 0 an inert code; a wrong donor gives about 0.5. Change is decode(swapped) - decode(target);
-    source and target are the real faces. `sums` [n, K, 2] from `transfer_sums` of one-part swaps. Units: target faces.
+    1 is full transfer, 0 an inert code; a wrong donor gives about 0.5. Change is decode(swapped) -
+    decode(target); source and target are the real faces. `sums` [n, K, 2] from `transfer_sums` of
+    one-part swaps. Mean and least over parts. Units: target faces.
     """
 
     def statistics(mean: np.ndarray) -> dict[str, np.ndarray]:
@@ -166,7 +178,7 @@ def leak(sums: np.ndarray) -> Measure:
 
 
 def donor_retrieval(mixed: np.ndarray, faces: np.ndarray, donors: np.ndarray, core: np.ndarray) -> Measure:
-    """How often the donor of a part is, over that part's core, the nearest of *all* real test faces to the mix.
+    """How often the donor of a part is, over its core, the nearest of *all* real test faces to the mix.
 
     Nearest by RMS distance. `mixed` [m, N, 3], `faces` [n, N, 3], `donors` [m, K], `core` [N]. Units: mixes.
     """
@@ -194,7 +206,8 @@ def correspondence(change: np.ndarray, weights: np.ndarray, core: np.ndarray, in
         own_region: parts whose most changed vertex is inside their own region.
     """
     parts = len(change)
-    confusion = np.array([[row[core == l].mean() if (core == l).any() else 0.0 for l in range(parts)] for row in change])
+    sizes = np.maximum(np.bincount(core, minlength=parts), 1)
+    confusion = np.stack([np.bincount(core, weights=row, minlength=parts) / sizes for row in change])
     confusion /= np.maximum(confusion.sum(axis=1, keepdims=True), 1e-30)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # A part that moves nothing has no rank correlation: it counts 0.
@@ -222,10 +235,11 @@ def squared_roughness(laplacian: sp.csr_matrix, faces: np.ndarray, mean: np.ndar
 def seam(mixed: np.ndarray, real: np.ndarray, border: np.ndarray, name: str = "seam") -> Measure:
     """Are mixed faces as rough as real ones? Per vertex r_v = sqrt(E|L(m - mu)|^2 / E|L(x - mu)|^2).
 
-    L is the umbrella Laplacian of the polygons, or the cotangent one of the mean face. RMS of r_v over the vertices, their
-    95th percentile, the largest, and the RMS over border vertices (no weight above 0.7). 1 is real; less is
-    smoothed over, more is a visible seam. Vertices that never bend in real faces do not count.
-    `mixed`, `real`: `squared_roughness` [n, N]. Units: mixes; faces.
+    L is the umbrella Laplacian of the polygons' own edges (diagonals of a triangulation are arbitrary),
+    or the cotangent one of the mean face. RMS of r_v over the vertices, their 95th percentile, the
+    largest, and the RMS over border vertices (no weight above 0.7). 1 is real; less is smoothed over,
+    more is a visible seam. Vertices that never bend in real faces do not count. `mixed`, `real`:
+    `squared_roughness` [n, N]. Units: mixes; faces.
     """
     level = real.mean(axis=0, dtype=np.float64)
     bends = level > 1e-8 * level.max()
@@ -245,30 +259,43 @@ def seam(mixed: np.ndarray, real: np.ndarray, border: np.ndarray, name: str = "s
 
 
 def variance(mixed: np.ndarray, real: np.ndarray) -> Measure:
-    """Variance of mixed over real faces, sum_v E|m - Em|^2 / sum_v E|x - Ex|^2, and the 5th percentile of the ratio per vertex.
+    """Variance of mixed over real faces, sum_v E|m - Em|^2 / sum_v E|x - Ex|^2.
 
-    1 keeps all variety; blending parts of different faces loses some. Vertices that never move do not count.
-    `mixed`, `real`: [n, N, 3]. Units: mixes; faces (about the mean of all of them).
+    And the 5th percentile over vertices of the same ratio per vertex. 1 keeps all variety; blending parts
+    of different faces loses some. Vertices that never move do not count. `mixed`, `real`: [n, N, 3].
+    Units: mixes; faces (about the mean of all of them).
     """
-    made, natural = (((x - x.mean(axis=0, dtype=np.float64).astype(np.float32)) ** 2).sum(axis=2) for x in (mixed, real))
+    centres = (x.mean(axis=0, dtype=np.float64).astype(np.float32) for x in (mixed, real))
+    made, natural = (
+        ((x - centre) ** 2).sum(axis=2) for x, centre in zip((mixed, real), centres, strict=True)
+    )
     level = natural.mean(axis=0)
     moves = level > 1e-8 * level.max()
 
     def statistics(made: np.ndarray, natural: np.ndarray) -> dict[str, np.ndarray]:
         ratio = made / np.maximum(natural, 1e-30)
-        return {"variance": made.sum(axis=1) / natural.sum(axis=1), "variance_p5": np.percentile(ratio, 5, axis=1)}
+        return {
+            "variance": made.sum(axis=1) / natural.sum(axis=1),
+            "variance_p5": np.percentile(ratio, 5, axis=1),
+        }
 
     return Measure((made[:, moves], natural[:, moves]), statistics)
 
 
 def realism(
-    name: str, train_made: np.ndarray, train_real: np.ndarray, test_made: np.ndarray, test_real: np.ndarray, seed: int
+    name: str,
+    train_made: np.ndarray,
+    train_real: np.ndarray,
+    test_made: np.ndarray,
+    test_real: np.ndarray,
+    seed: int,
 ) -> Measure:
-    """How well a classifier tells made faces from real ones, balanced accuracy in %: 50 cannot tell, 100 always can.
+    """How well a classifier tells made from real faces, balanced accuracy in %: 50 cannot, 100 always can.
 
-    QDA and a perceptron with one hidden layer, fitted to what the model makes of training faces and to training
-    faces, tried on what it makes of test faces and on test faces; the better classifier counts. All inputs are scores
-    [n, R] on the principal components of the training faces, in standard deviations. Units: made test faces; test faces.
+    QDA and a perceptron with one hidden layer, fitted to what the model makes of training faces and to
+    training faces, tried on what it makes of test faces and on test faces; the better classifier counts.
+    All inputs are scores [n, R] on the principal components of the training faces, in standard
+    deviations. Units: what is made of test faces; test faces.
     """
     inputs = np.concatenate([train_made, train_real]).astype(np.float64)
     labels = np.repeat([1, 0], [len(train_made), len(train_real)])
@@ -289,10 +316,11 @@ def realism(
 
 
 def nearest_distances(made: np.ndarray, blocks: Iterator[np.ndarray], mean: np.ndarray) -> np.ndarray:
-    """Specificity: mean per-vertex distance of each made face [n, N, 3] to its nearest training face, float64 [n], mm.
+    """Specificity: mean per-vertex distance of made faces to their nearest training face, float64 [n], mm.
 
-    Nearest by RMS distance. `blocks` are the training faces, [b, N, 3] at a time; `mean` [N, 3] keeps rounding small. Real test
-    faces give the value to expect; far less would mean copies of training faces.
+    Nearest by RMS distance. `made` is [n, N, 3]; `blocks` are the training faces, [b, N, 3] at a time;
+    `mean` [N, 3] keeps rounding small. Real test faces give the value to expect; far less would mean
+    copies of training faces.
     """
     flat = (made - mean).reshape(len(made), -1)
     own = np.einsum("ni,ni->n", flat, flat)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which faces give which parts: donor tables, drawn once and used for every model, so that comparisons are paired.
+"""Which faces give which parts: donor tables, drawn once for all models, so that comparisons are paired.
 
 A donor table is int64 [..., K]: the face that each part of a made face comes from.
 """
@@ -23,7 +23,7 @@ def donor_mixes(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
 
 
 def one_part_swaps(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
-    """Every face with each part in turn from another face: int64 [K, faces, K], [k, i] is face i with a foreign part k."""
+    """Each face with each part in turn from another one: int64 [K, faces, K]; [k, i] is face i but part k."""
     donors = np.broadcast_to(np.arange(faces)[None, :, None], (parts, faces, parts)).copy()
     for part in range(parts):
         order = rng.permutation(faces)
@@ -39,10 +39,10 @@ def pick_one_part(rng: np.random.Generator, swaps: np.ndarray) -> np.ndarray:
 
 
 def pair_swaps(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
-    """Each face i and another one exchange a random subset of parts, not none and not all: int64 [2, faces, K].
+    """Each face i and another one exchange some random parts, not none and not all: int64 [2, faces, K].
 
-    [0, i] is face i with some parts of its partner, [1, i] the partner with these parts of face i. For any array
-    indexed by face, applying the same exchange to the pair again gives the originals back.
+    [0, i] is face i with some parts of its partner, [1, i] the partner with these parts of face i. For
+    any array indexed by face, applying the same exchange to the pair again gives the originals back.
     """
     order = rng.permutation(faces)
     partner = np.empty(faces, dtype=np.int64)

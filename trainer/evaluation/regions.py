@@ -45,6 +45,9 @@ def find_regions(model: FaceModel, margin: float = MARGIN) -> Regions:
     core = model.weights.argmax(axis=0)
     triangles = triangulate(model.polygon_sizes, model.polygon_vertices)
     inside = np.stack(
-        [geodesic_distances(model.mean, triangles, core == part) <= margin for part in range(model.part_count)]
+        [
+            geodesic_distances(model.mean, triangles, core == part) <= margin
+            for part in range(model.part_count)
+        ]
     )
     return Regions(list(model.part_names), core, inside, model.weights.max(axis=0) < BORDER_WEIGHT)

@@ -20,12 +20,12 @@ def _cell(cell: dict | None) -> str:
 
 def _grid(rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return [lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
 
 
 def format_table(results: dict) -> str:
-    """One row per metric, one column per model, then global PCA and the verdict on the trained model in words."""
+    """One row per metric, one column per model; then against global PCA, then trained against closed form."""
     models = results["models"]
     rows = [
         ["", "unit", *models],
@@ -42,12 +42,13 @@ def format_table(results: dict) -> str:
         cells = [_cell(model["metrics"].get(key)) for model in models.values()]
         rows.append([row.label, row.unit, *cells])
     lines = [
-        f"{results['test_faces']} test faces of {results['dataset']}, {results['train_faces']} training faces; "
+        f"{results['test_faces']} test and {results['train_faces']} training faces of {results['dataset']}; "
         f"{100 * results['interval']:.0f} % bootstrap intervals in brackets.",
         "",
         *_grid(rows),
         "",
-        f"Real test faces are {_number(results['real_faces_to_nearest_training_face'])} mm from their nearest training face.",
+        "Real test faces to their nearest training face: "
+        f"{_number(results['real_faces_to_nearest_training_face'])} mm.",
     ]
     for name, ratios in results["against_pca"].items():
         lines.append(
@@ -60,7 +61,8 @@ def format_table(results: dict) -> str:
 
 
 def _verdict(comparison: dict) -> list[str]:
-    rows = [[f"{comparison['trained']} against the best closed form", "trained", "closed form", "difference", "verdict"]]
+    title = f"{comparison['trained']} against the best closed form"
+    rows = [[title, "trained", "closed form", "difference", "paired", "against its interval"]]
     for key, entry in comparison["metrics"].items():
         low, high = entry["difference_interval"]
         rows.append(
@@ -70,8 +72,12 @@ def _verdict(comparison: dict) -> list[str]:
                 f"{_number(entry['closed_form'])} ({entry['against']})",
                 f"{entry['difference']:+.4f} [{low:+.4f}, {high:+.4f}]",
                 entry["verdict"],
+                entry["against_interval"],
             ]
         )
-    verdicts = [entry["verdict"] for entry in comparison["metrics"].values()]
-    counts = ", ".join(f"{verdicts.count(word)} {word}" for word in ("better", "worse", "within the interval"))
-    return [*_grid(rows), f"In all: {counts}."]
+    lines = _grid(rows)
+    for column, title in ((-2, "Paired differences"), (-1, "Against the closed form's interval")):
+        words = [row[column] for row in rows[1:]]
+        counts = ", ".join(f"{words.count(word)} {word}" for word in ("better", "worse", "within"))
+        lines.append(f"{title}: {counts}.")
+    return lines

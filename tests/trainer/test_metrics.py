@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each metric on made-up faces for which the answer is known."""
+
+import numpy as np
+import pytest
+
+from tests.toy import toy_model
+from trainer.evaluation import bootstrap, metrics, mixing
+from trainer.evaluation.regions import find_regions
+from trainer.mesh.topology import polygon_edges, umbrella_laplacian
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def faces(rng, count=40, vertices=30):
+    return rng.normal(size=(count, vertices, 3)).astype(np.float32)
+
+
+# Mixing
+
+
+def test_each_face_gives_each_part_once_and_donors_differ(rng):
+    donors = mixing.donor_mixes(rng, 11, 8)
+    assert all(sorted(column) == list(range(11)) for column in donors.T)
+    assert all(len(set(row)) == 8 for row in donors)
+
+
+def test_fewer_faces_than_parts_still_mix(rng):
+    donors = mixing.donor_mixes(rng, 3, 8)
+    assert donors.shape == (3, 8) and donors.min() >= 0 and donors.max() <= 2
+
+
+def test_one_part_swaps_change_that_part_and_no_other(rng):
+    swaps = mixing.one_part_swaps(rng, 9, 4)
+    foreign = swaps != np.arange(9)[None, :, None]
+    assert (foreign == np.eye(4, dtype=bool)[:, None, :]).all()
+    assert (mixing.pick_one_part(rng, swaps) != np.arange(9)[:, None]).sum(axis=1).tolist() == [1] * 9
+
+
+def test_pair_swaps_exchange_some_parts_and_undo_themselves(rng):
+    first, second = mixing.pair_swaps(rng, 50, 5)
+    own = np.arange(50)[:, None]
+    foreign = first != own
+    assert (foreign.sum(axis=1) > 0).all() and (foreign.sum(axis=1) < 5).all()
+    assert (np.where(foreign, second, first) == own).all()
+    partner = np.where(foreign, first, second)
+    assert (partner == partner[:, :1]).all() and (partner != own).all()
+
+
+def test_mixed_codes_take_each_part_from_its_donor():
+    model = toy_model()
+    codes = np.arange(5)[:, None] * np.ones(model.code_size, dtype=np.float32)
+    mixed = mixing.mix_codes(model, codes, np.array([[4, 0, 2]]))
+    assert [set(mixed[0, model.part_slice(part)]) for part in range(3)] == [{4.0}, {0.0}, {2.0}]
+
+
+def test_the_same_seed_gives_the_same_mixes():
+    for function in (mixing.donor_mixes, mixing.one_part_swaps, mixing.pair_swaps):
+        a, b, c = (function(np.random.default_rng(seed), 20, 4) for seed in (1, 1, 2))
+        assert (a == b).all() and (a != c).any()
+
+
+# Regions
+
+
+def test_regions_are_cores_with_a_margin():
+    model = toy_model()
+    model.weights[:, 7] = [0.5, 0.4, 0.1]
+    regions, none = find_regions(model), find_regions(model, margin=0.0)
+    assert (none.inside == (model.weights.argmax(axis=0) == np.arange(3)[:, None])).all()
+    assert (regions.inside >= none.inside).all() and regions.inside.sum() == none.inside.sum()
+    wide = find_regions(model, margin=60.0)  # The toy's rings are 26 mm apart.
+    assert (wide.coverage > regions.coverage).all()
+    top = model.mean[wide.inside[0], 2].min()
+    core = model.mean[none.inside[0], 2].min()
+    assert core - 60 <= top < core - 20
+    assert np.flatnonzero(regions.border).tolist() == [7]
+
+
+# Distances
+
+
+def test_reconstruction_statistics(rng):
+    distances = rng.gamma(2.0, 0.1, size=(60, 500)).astype(np.float32)
+    values = metrics.reconstruction(distances).values()
+    assert values["reconstruction"] == pytest.approx(distances.mean(), rel=1e-5)
+    assert values["reconstruction_std"] == pytest.approx(distances.std(), rel=1e-4)
+    assert values["reconstruction_median"] == pytest.approx(np.median(distances), rel=4e-3)
+    assert values["reconstruction_p95"] == pytest.approx(np.percentile(distances, 95), rel=4e-3)
+
+
+def test_nearest_distance_finds_a_copy_and_measures_the_rest(rng):
+    train = faces(rng, 70)
+    made = train[[3, 69]] + np.array([0.0, 0.5], dtype=np.float32)[:, None, None] * [1, 0, 0]
+    blocks = iter([train[:32], train[32:64], train[64:]])
+    result = metrics.nearest_distances(made.astype(np.float32), blocks, train.mean(axis=0))
+    np.testing.assert_allclose(result, [0, 0.5], atol=1e-5)
+
+
+# Parts
+
+
+def test_full_half_and_wrong_transfer(rng):
+    x = faces(rng, 400)
+    core = np.arange(30) < 10
+    wanted = np.roll(x, 1, axis=0) - x
+    wrong = np.roll(x, 2, axis=0) - x
+    sums = np.stack([metrics.transfer_sums(c, wanted, core) for c in (wanted, 0.5 * wanted, wrong)], axis=1)
+    per_part = sums[..., 0].sum(axis=0) / sums[..., 1].sum(axis=0)
+    np.testing.assert_allclose(per_part, [1, 0.5, 0.5], atol=0.02)
+    values = metrics.responsiveness(sums[:, :2]).values()
+    assert values["responsiveness"] == pytest.approx(0.75) and values["responsiveness_min"] == pytest.approx(
+        0.5
+    )
+
+
+def test_change_outside_the_core_is_no_transfer(rng):
+    x = faces(rng)
+    core = np.arange(30) < 10
+    change = np.where(core[:, None], 0, 1) * x
+    assert metrics.transfer_sums(change, x, core)[:, 0].tolist() == [0] * 40
+
+
+def test_leak_is_the_squared_share_outside():
+    change = np.zeros((5, 4, 3), dtype=np.float32)
+    change[:, 0, 0], change[:, 3, 1] = 3.0, 1.0
+    inside = np.array([True, True, False, False])
+    sums = np.stack([metrics.leak_sums(change, inside), metrics.leak_sums(change, ~inside)], axis=1)
+    values = metrics.leak(sums).values()
+    assert values == pytest.approx({"leak": 0.5, "leak_max": 0.9})
+
+
+def test_retrieval_finds_donors_and_fails_on_strangers(rng):
+    x = faces(rng, 20)
+    core = np.arange(30) % 3
+    donors = mixing.donor_mixes(rng, 20, 3)
+    mixed = np.take_along_axis(x[donors], core[None, None, :, None], axis=1)[:, 0]
+    assert metrics.donor_retrieval(mixed, x, donors, core).values()["donor_retrieval"] == 1
+    assert metrics.donor_retrieval(mixed, x, (donors + 1) % 20, core).values()["donor_retrieval"] == 0
+
+
+def test_correspondence_of_right_and_exchanged_parts(rng):
+    core = np.repeat(np.arange(3), 10)
+    weights = rng.random((3, 30)) * 0.1 + (core == np.arange(3)[:, None])
+    inside = core == np.arange(3)[:, None]
+    right = metrics.correspondence(weights * 2, weights, core, inside)
+    assert right["matched_parts"] == right["own_region"] == 3 and right["spearman"] == pytest.approx(1)
+    exchanged = metrics.correspondence(weights[[1, 0, 2]], weights, core, inside)
+    assert exchanged["matched_parts"] == exchanged["own_region"] == 1 and exchanged["spearman"] < 0.7
+    still = metrics.correspondence(np.zeros((3, 30)), weights, core, inside)
+    assert still["spearman"] == 0
+
+
+# Surface
+
+
+def test_seam_sees_a_step_and_only_there(rng):
+    model = toy_model()
+    edges = polygon_edges(model.polygon_sizes, model.polygon_vertices)
+    laplacian = umbrella_laplacian(edges, model.vertex_count)
+    smooth = rng.normal(size=(80, 3, 4)) @ np.stack([np.ones(model.vertex_count), *model.mean.T / 100])
+    x = (model.mean + smooth.transpose(0, 2, 1)).astype(np.float32)
+    upper = model.mean[:, 2] > 5
+    stepped = x + 3 * upper[:, None].astype(np.float32)
+    real, made = (metrics.squared_roughness(laplacian, faces, model.mean) for faces in (x, stepped))
+    border = np.abs(model.mean[:, 2]) < 30
+    same = metrics.seam(real, real, border).values()
+    assert same == pytest.approx(dict.fromkeys(same, 1.0))
+    seam = metrics.seam(made, real, border).values()
+    assert seam["seam_border"] > 1.5 * seam["seam_rms"] > 1.5 and seam["seam_max"] >= seam["seam_p95"] > 1
+    ratio = np.sqrt(made.mean(axis=0) / real.mean(axis=0))
+    assert seam["seam_rms"] == pytest.approx(np.sqrt((ratio**2).mean()), rel=1e-3)
+    np.testing.assert_allclose(ratio[~border], 1, atol=1e-3)
+
+
+def test_variance_ratio_leaves_out_what_never_moves(rng):
+    x = faces(rng, 100)
+    x[:, 5] = 7
+    mixed = x.copy()
+    mixed[:, :10] *= 0.5
+    values = metrics.variance(mixed, x).values()
+    total = ((x - x.mean(axis=0)) ** 2).sum(axis=(0, 2))
+    assert values["variance"] == pytest.approx(1 - 0.75 * total[:10].sum() / total.sum(), rel=1e-3)
+    assert values["variance_p5"] == pytest.approx(0.25, rel=1e-3)
+
+
+def test_classifiers_tell_only_what_differs(rng):
+    real, test = rng.normal(size=(400, 6)), rng.normal(size=(200, 6))
+    same = metrics.realism("told", rng.normal(size=(400, 6)), real, rng.normal(size=(200, 6)), test, 0)
+    assert 40 < same.values()["told"] < 60
+    correlated = np.full((6, 6), 0.9) + 0.1 * np.eye(6)  # Equal in every single number, not together.
+    made = rng.multivariate_normal(np.zeros(6), correlated, size=600)
+    assert metrics.realism("told", made[:400], real, made[400:], test, 0).values()["told"] > 85
+
+
+# Intervals
+
+
+def test_interval_of_a_mean_is_the_textbook_one(rng):
+    values = rng.normal(size=(400, 1))
+    draws = metrics.mean_distance("mean", values).resampled(seed=3)["mean"]
+    low, high = bootstrap.interval(draws)
+    half = 1.96 * values.std() / 20
+    assert len(draws) == bootstrap.RESAMPLES
+    assert low == pytest.approx(values.mean() - half, abs=0.25 * half)
+    assert high == pytest.approx(values.mean() + half, abs=0.25 * half)
+
+
+def test_differences_are_paired_and_blocks_do_not_matter(rng, monkeypatch):
+    x = rng.gamma(2.0, size=(50, 40)).astype(np.float32)
+    a, b = (metrics.reconstruction(d).resampled(seed=1)["reconstruction"] for d in (x, x + 0.01))
+    np.testing.assert_allclose(b - a, 0.01, atol=1e-6)
+    assert a.std() > 0.01
+    monkeypatch.setattr(bootstrap, "BLOCK_NUMBERS", 1)
+    again = metrics.reconstruction(x).resampled(seed=1)
+    np.testing.assert_allclose(again["reconstruction"], a, rtol=1e-6)
+    assert not np.allclose(metrics.reconstruction(x).resampled(seed=2)["reconstruction"], a)

@@ -24,7 +24,9 @@ from trainer.mesh.topology import (
     triangle_edges,
     umbrella_laplacian,
     vertex_areas,
+    vertex_normals,
 )
+from trainer.mesh.visibility import visibility
 
 from .nmf import sparse_nmf
 
@@ -46,7 +48,7 @@ def local_weights(
     *,
     rng: np.random.Generator,
     normalise: bool = True,
-    sparsity: float = 0.6,
+    sparsity: float = 0.5,
     sparse_factor: str = "W",
     penalty: str = "hoyer",
     one_place: bool = True,
@@ -62,7 +64,8 @@ def local_weights(
         triangles: [T, 3].
         parts: K.
         rng: draws the start of the NMF.
-        normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by how much.
+        normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by how much, and
+            weigh it by `votes`; False is the plain reading of the paper.
         sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
         one_place: a part is one place or a left-right pair (see `keep_main_places`); else NMF's parts stay as they are.
         sharpen: exponent p of w^p / sum w^p (with `smoothing="seam"`: 32 instead, as it starts from hard borders).
@@ -78,7 +81,12 @@ def local_weights(
     if smoothing not in ("diffusion", "seam", "none"):
         raise LwaeError(f"Unknown smoothing {smoothing!r}; use diffusion, seam or none.")
     mean = mean_face(vertices)
-    deviation = deviations(vertices, mean, triangles, normalise)
+    vote = votes(mean, triangles) if normalise else np.ones(len(mean))
+    deviation = deviations(vertices, mean, vote if normalise else None)
+    # Rows of zeros stay out: they would be counted in W's sparsity.
+    used = np.flatnonzero(deviation.any(axis=1))
+    if len(used) < len(deviation):
+        deviation = deviation[used]
     factors = sparse_nmf(
         deviation,
         parts,
@@ -91,7 +99,8 @@ def local_weights(
     log.info("sparse NMF: %d iterations, objective %.6g", len(factors.objective), factors.objective[-1])
     del deviation
     # A part's share in a vertex's deviation, in comparable units for all parts.
-    share = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
+    share = np.zeros((len(mean), parts))
+    share[used] = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
     label = share.argmax(axis=1)
     if missing := parts - len(np.unique(label[share.max(axis=1) > 0])):
         raise LwaeError(
@@ -99,7 +108,7 @@ def local_weights(
             "sparsity on the vertices (W)."
         )
     if one_place:
-        share = keep_main_places(share, mean, triangles)
+        share = keep_main_places(share, mean, triangles, vote)
     weights = sharpened(share, SEAM_SHARPEN if smoothing == "seam" else sharpen)
     weights = fill(weights, mean, triangles)
     weights = keep_loose_components_whole(weights, mean, triangles)
@@ -120,12 +129,23 @@ def mean_face(vertices: np.ndarray) -> np.ndarray:
     return total / len(vertices)
 
 
-def deviations(vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray, normalise: bool = True) -> np.ndarray:
+def votes(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """How much each vertex counts when parts are found, float64 [N]: the fourth root of its area, about 1.
+
+    Nearer to one vertex, one vote (the artist put vertices where the shape matters) than to one area, one vote. What
+    nobody sees (eye sockets, the inside of the mouth) has no vote: it would become a part of its own.
+    """
+    area = vertex_areas(mean, triangles)
+    area = np.maximum(area, 0.01 * np.median(area)) / (area.mean() or 1.0)
+    seen = visibility(mean, vertex_normals(mean, triangles)) > 0
+    return np.where(seen | ~seen.any(), np.maximum(area, 1e-6) ** 0.25, 0.0)
+
+
+def deviations(vertices: np.ndarray, mean: np.ndarray, vote: np.ndarray | None = None) -> np.ndarray:
     """V[v, i] = |x_i(v) - mu(v)|, float32 [N, S].
 
-    With `normalise` each row is divided by its RMS and counts, in the squared error, by the square root of the
-    vertex's area: between one vertex, one vote (dense eyelids would take two parts) and one area, one vote (eyes would
-    get none). A vertex that never moves (less than 1e-4 of the typical RMS) gets a row of zeros.
+    With `vote` [N] each row is divided by its RMS and multiplied by the vote's root, so that the vote is the vertex's
+    weight in the squared error. A vertex that never moves (less than 1e-4 of the typical RMS) gets a row of zeros.
 
     Raises:
         LwaeError: no vertex moves, or something is not finite.
@@ -142,16 +162,14 @@ def deviations(vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray, no
         raise LwaeError("All training faces are the same, so there are no parts to find; use faces that differ.")
     moving = rms > 1e-4 * np.median(rms[rms > 0])
     scale = moving.astype(np.float32)
-    if normalise:
-        area = vertex_areas(mean, triangles)
-        vote = np.maximum(area, 0.01 * np.median(area)) / (area.mean() or 1.0)
-        scale[moving] = (np.maximum(vote, 1e-6) ** 0.25 / np.maximum(rms, 1e-30))[moving]
+    if vote is not None:
+        scale[moving] = (np.sqrt(vote) / np.maximum(rms, 1e-30))[moving]
     result *= scale[:, None]
     return result
 
 
-def keep_main_places(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Give every part one place: the connected piece of the surface, or left-right pair of pieces, of most area.
+def keep_main_places(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray, vote: np.ndarray) -> np.ndarray:
+    """Give every part one place: the connected piece of the surface, or left-right pair of pieces, of most votes.
 
     NMF ties together what merely moves together: chin and crown, for instance, since heads are aligned on their
     middle. Every vertex is labelled with its strongest part; those outside their part's main place are emptied, to
@@ -161,6 +179,7 @@ def keep_main_places(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray)
         share: float64 [N, K], from NMF.
         mean: [N, 3].
         triangles: [T, 3].
+        vote: [N], see `votes`.
 
     Returns:
         float64 [N, K].
@@ -169,12 +188,12 @@ def keep_main_places(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray)
     label[loose_vertices(mean, triangles)] = -1
     piece = pieces_of(label, triangles, mean)
     inside = piece >= 0
-    area = np.bincount(piece[inside], weights=vertex_areas(mean, triangles)[inside])
+    total = np.bincount(piece[inside], weights=vote[inside])
     main = np.zeros(len(share), dtype=bool)
     for k in range(share.shape[1]):
         candidates = np.unique(piece[inside & (label == k)])
         if len(candidates):
-            main |= piece == candidates[area[candidates].argmax()]
+            main |= piece == candidates[total[candidates].argmax()]
     return np.where(main[:, None], share, 0.0)
 
 

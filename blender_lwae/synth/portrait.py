@@ -18,7 +18,7 @@ from .stage import Stage
 SAMPLES, SAMPLES_TO_DENOISE = 24, 12
 LENS_MM, SENSOR_MM = 85.0, 36.0
 YAW, PITCH = math.radians(24), math.radians(3)  # A three-quarter view from the face's left, a little from above.
-MARGIN = 1.22  # Room for larger heads than the mean, and for air around them.
+MARGIN = 1.28  # Room for larger heads than the mean, and for air around them.
 BACKDROP_CENTRE, BACKDROP_EDGE = (0.25, 0.262, 0.275, 1), (0.06, 0.064, 0.07, 1)
 AMBIENT = (0.11, 0.12, 0.135, 1)
 

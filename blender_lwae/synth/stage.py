@@ -30,14 +30,14 @@ class Stage:
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """The context in which exporters see this scene with the head selected."""
+        window = bpy.context.window_manager.windows[0]  # In the background there is one too.
+        before = window.scene
+        window.scene = self.scene
         layer = self.scene.view_layers[0]
         self.head.select_set(True, view_layer=layer)
         layer.objects.active = self.head
-        with bpy.context.temp_override(
-            scene=self.scene,
-            view_layer=layer,
-            selected_objects=[self.head],
-            active_object=self.head,
-            object=self.head,
-        ):
-            yield
+        try:
+            with bpy.context.temp_override(window=window):
+                yield
+        finally:
+            window.scene = before

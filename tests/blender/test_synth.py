@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The synth command inside Blender: every format, labels, part combinations, resuming, refusals."""
+
+import csv
+
+import bpy
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def synth(addon, tmp_path):
+    """Runs `lwae synth` into a folder below tmp_path and returns exit code and folder."""
+
+    def run(*arguments, out="faces", seed=7):
+        folder = tmp_path / out
+        code = addon("cli").main(["synth", "--out", str(folder), "--seed", str(seed), *map(str, arguments)])
+        return code, folder
+
+    return run
+
+
+def rows(folder, name="faces.csv"):
+    with open(folder / name, encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def codes(folder, model):
+    columns = [f"{name}[{i}]" for k, name in enumerate(model.part_names) for i in range(model.code_sizes[k])]
+    return np.array([[row[column] for column in columns] for row in rows(folder)], dtype=np.float32)
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def expected(addon, model, folder):
+    """Vertices that the labels stand for, in metres."""
+    return addon("backend.numpy_decoder").NumpyDecoder(model).decode(codes(folder, model)) / 1000
+
+
+def imported(operator, path):
+    before = set(bpy.data.objects)
+    operator(filepath=str(path))
+    (item,) = set(bpy.data.objects) - before
+    mesh = item.data
+    vertices = np.array([item.matrix_world @ vertex.co for vertex in mesh.vertices])
+    return vertices, mesh
+
+
+def test_ply_is_the_labelled_face_in_blenders_frame(synth, addon, model):
+    code, folder = synth("--count", 3, "--format", "ply")
+    assert code == 0
+    faces = expected(addon, model, folder)
+    vertices, mesh = imported(bpy.ops.wm.ply_import, folder / rows(folder)[1]["file"])
+    assert np.allclose(vertices, faces[1], atol=1e-6)
+    assert [polygon.loop_total for polygon in mesh.polygons] == model.polygon_sizes.tolist()
+    assert not np.allclose(faces[1], faces[2], atol=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "importer"), [("obj", "obj_import"), ("stl", "stl_import")])
+def test_blenders_exporters_write_the_labelled_face(synth, addon, model, kind, importer):
+    code, folder = synth("--count", 2, "--format", kind)
+    assert code == 0
+    vertices, mesh = imported(getattr(bpy.ops.wm, importer), folder / f"face_000001.{kind}")
+    face = expected(addon, model, folder)[1]
+    if kind == "obj":
+        assert np.allclose(vertices, face, atol=1e-5)
+        assert [slot.name.split(".")[0] for slot in mesh.materials] >= ["Face Skin"]
+        assert (folder / "face_000001.mtl").is_file()
+    assert np.allclose(vertices.min(0), face.min(0), atol=1e-5)
+    assert np.allclose(vertices.max(0), face.max(0), atol=1e-5)
+
+
+def test_glb_is_the_labelled_face(synth, addon, model):
+    """Vertices are split at seams there, so the bounds stand for them."""
+    code, folder = synth("--count", 2, "--format", "glb")
+    assert code == 0
+    vertices, _ = imported(bpy.ops.import_scene.gltf, folder / "face_000001.glb")
+    face = expected(addon, model, folder)[1]
+    assert np.allclose(vertices.min(0), face.min(0), atol=1e-5)
+    assert np.allclose(vertices.max(0), face.max(0), atol=1e-5)
+
+
+def test_npz_holds_blocks_with_their_labels(synth, addon, model):
+    code, folder = synth("--count", 70, "--format", "npz")
+    assert code == 0
+    table = rows(folder)
+    assert [row["file"] for row in table] == ["faces_000000.npz"] * 64 + ["faces_000064.npz"] * 6
+    with np.load(folder / "faces_000064.npz", allow_pickle=False) as block:
+        assert block["index"].tolist() == list(range(64, 70))
+        assert np.array_equal(block["codes"], codes(folder, model)[64:])
+        assert np.allclose(block["vertices"], expected(addon, model, folder)[64:], atol=1e-6)
+        assert np.allclose(
+            block["values"][5, 0], float(table[69][f"{model.part_names[0]}.{model.controls[0].name}"])
+        )
+    with np.load(folder / "template.npz", allow_pickle=False) as template:
+        assert np.array_equal(template["polygon_vertices"], model.polygon_vertices)
+        assert np.allclose(template["part_weights"].sum(0), 1, atol=1e-3)
+
+
+def test_millimetres(synth):
+    _, metres = synth("--count", 1, "--format", "npz", out="m")
+    _, millimetres = synth("--count", 1, "--format", "npz", "--units", "mm", out="mm")
+    with np.load(metres / "faces_000000.npz") as a, np.load(millimetres / "faces_000000.npz") as b:
+        assert np.allclose(a["vertices"] * 1000, b["vertices"], atol=1e-3)
+
+
+def test_same_seed_same_bytes_however_it_is_split(synth):
+    _, whole = synth("--count", 150, out="whole")
+    _, again = synth("--count", 150, out="again")
+    assert content(whole) == content(again)
+    for shard in (2, 1):
+        assert synth("--count", 150, "--shard", f"{shard}/2", out="shards")[0] == 0
+    assert synth("--count", 150, "--shard", "3/3", out="third")[0] == 0
+    shards = content(whole.parent / "shards")
+    parts = [rows(whole.parent / "shards", f"faces.{i}-of-2.csv") for i in (1, 2)]
+    assert sorted(parts[0] + parts[1], key=lambda row: int(row["index"])) == rows(whole)
+    for path, data in content(whole).items():
+        if path.suffix == ".ply":
+            assert shards[path] == data
+    third = rows(whole.parent / "third", "faces.3-of-3.csv")
+    assert [int(row["index"]) for row in third] == list(range(128, 150))
+    _, other = synth("--count", 150, seed=8, out="other")
+    assert (other / "face_000000.ply").read_bytes() != (whole / "face_000000.ply").read_bytes()
+
+
+def test_only_what_is_missing_or_cut_is_made_again(synth):
+    _, folder = synth("--count", 70)
+    before = content(folder)
+    times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    (folder / "face_000003.ply").unlink()
+    with open(folder / "face_000066.ply", "r+b") as stream:
+        stream.truncate(100)
+    (folder / ".face_000003.ply.1.part").write_bytes(b"left by a killed run")
+    assert synth("--count", 70)[0] == 0
+    assert content(folder) == before
+    changed = {path.name for path in folder.iterdir() if path.stat().st_mtime_ns != times.get(path)}
+    assert {name for name in changed if name.endswith(".ply")} == {"face_000003.ply", "face_000066.ply"}
+
+
+def test_other_arguments_are_refused_and_overwrite_starts_afresh(synth, capfd):
+    _, folder = synth("--count", 3)
+    before = content(folder)
+    for other in (("--count", 4), ("--count", 3, "--strength", 0.5), ("--count", 3, "--format", "npz")):
+        assert synth(*other)[0] == 2
+        assert "--overwrite" in capfd.readouterr().err
+    assert content(folder) == before
+    (folder / "mine.txt").write_text("stays")
+    assert synth("--count", 1, "--format", "npz", "--overwrite")[0] == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"faces.csv", "faces_000000.npz", "mine.txt", "run.json", "template.npz"}
+
+
+def test_faces_of_somebody_else_are_not_overwritten(synth, tmp_path, capfd):
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "face_000000.ply").write_text("not ours")
+    assert synth("--count", 1)[0] == 2
+    assert "run.json" in capfd.readouterr().err
+    assert (tmp_path / "faces" / "face_000000.ply").read_text() == "not ours"
+
+
+def test_part_combinations_move_only_their_part(synth, addon, model):
+    names = model.part_names[:2]
+    code, folder = synth("--sources", 2, "--targets", 3, "--parts", ",".join(names))
+    assert code == 0
+    table, made = rows(folder), codes(folder, model)
+    assert len(table) == 2 * 3 * 2
+    assert {(row["target"], row["source"], row["part"]) for row in table} == {
+        (str(t), str(s), name) for t in range(3) for s in range(2) for name in names
+    }
+    target = [i for i, row in enumerate(table) if row["target"] == "0"]
+    assert len({made[i, model.part_slice(model.part_count - 1)].tobytes() for i in target}) == 1
+    first = model.part_slice(0)
+    given = {made[i, first].tobytes() for i, row in enumerate(table) if row["part"] == names[0]}
+    assert len(given) == 2
+
+
+def test_render_gives_thumbnails_and_a_contact_sheet(synth):
+    code, folder = synth("--count", 2, "--render", "--size", 64)
+    assert code == 0
+    faces = {image.name: image for image in (_loaded(path) for path in sorted((folder / "thumbnails").iterdir()))}
+    assert sorted(faces) == ["face_000000.png", "face_000001.png"]
+    for image in faces.values():
+        assert tuple(image.size) == (64, 64)
+        pixels = np.array(image.pixels).reshape(64, 64, -1)[..., :3]
+        middle, corner = pixels[24:40, 24:40].mean((0, 1)), pixels[:8, :8].mean((0, 1))
+        assert middle[0] > middle[2] + 0.05, "skin is warm"
+        assert abs(corner[0] - corner[2]) < 0.1, "the backdrop is grey"
+    sheet = _loaded(folder / "contact_sheet.png")
+    assert tuple(sheet.size) == (2 * 64 + 3 * 8, 64 + 2 * 8)
+    shown = (np.array(sheet.pixels).reshape(80, 152, -1)[8:72, 8:72, :3] * 255).round()
+    assert np.array_equal(
+        shown, (np.array(faces["face_000000.png"].pixels).reshape(64, 64, -1)[..., :3] * 255).round()
+    )
+    assert not list(folder.glob(".*"))
+
+
+def _loaded(path):
+    return bpy.data.images.load(str(path))
+
+
+def test_render_can_be_added_later(synth):
+    _, folder = synth("--count", 1)
+    before = (folder / "face_000000.ply").stat().st_mtime_ns
+    assert synth("--count", 1, "--render", "--size", 32)[0] == 0
+    assert (folder / "thumbnails" / "face_000000.png").is_file()
+    assert (folder / "face_000000.ply").stat().st_mtime_ns == before
+    assert synth("--count", 1, "--render", "--size", 64)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "--count"),
+        (("--count", "0"), "whole number"),
+        (("--count", "many"), "whole number"),
+        (("--count", "3", "--seed", "-1"), "whole number"),
+        (("--count", "3", "--format", "fbx"), "fbx"),
+        (("--count", "3", "--parts", "beard"), "beard"),
+        (("--count", "3", "--strength", "nan"), "number from 0 to 10"),
+        (("--count", "3", "--shard", "3/2"), "i/n"),
+        (("--count", "3", "--model", "nowhere.lwae"), "nowhere.lwae"),
+        (("--count", "3", "--format", "glb", "--units", "mm"), "metres"),
+        (("--sources", "3"), "--targets"),
+        (("--count", "3", "--sources", "3", "--targets", "3"), "--count"),
+        (("--count", "3", "--wings"), "--wings"),
+    ],
+)
+def test_wrong_arguments_get_a_sentence_and_code_2(synth, capfd, arguments, said):
+    code, folder = synth(*arguments)
+    assert code == 2
+    error = capfd.readouterr().err
+    assert said in error and error.startswith("lwae: ") and error.count("\n") == 1
+    assert not folder.exists()
+
+
+def test_unwritable_folder_is_said(addon, tmp_path, capfd):
+    (tmp_path / "file").write_text("")
+    arguments = ["synth", "--count", "1", "--out", str(tmp_path / "file" / "faces")]
+    assert addon("cli").main(arguments) in (1, 2)
+    assert "file" in capfd.readouterr().err
+
+
+def test_info_names_parts_and_controls(addon, model, capfd):
+    assert addon("cli").main(["info"]) == 0
+    text = capfd.readouterr().out
+    assert all(name in text for name in model.part_names)
+    assert model.controls[0].name in text and model.hash in text
+
+
+def test_help_is_no_error(addon, capfd):
+    assert addon("cli").main(["synth", "--help"]) == 0
+    assert "--count" in capfd.readouterr().out
+
+
+def test_scene_of_the_file_is_left_alone(synth):
+    bpy.ops.mesh.primitive_cube_add()
+    before = {item.name for item in bpy.context.scene.objects}
+    assert synth("--count", 1, "--format", "stl", "--render", "--size", 32)[0] == 0
+    assert {item.name for item in bpy.context.scene.objects} == before

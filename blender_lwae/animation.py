@@ -35,15 +35,10 @@ def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str])
     """
     if not context.scene.tool_settings.use_keyframe_insert_auto:
         return 0
-    only_available = context.preferences.edit.use_keyframe_insert_available
-    options = {"INSERTKEY_AVAILABLE"} if only_available else set()
-    keyed = 0
-    for path in paths:
-        try:
-            keyed += mesh.keyframe_insert(path, options=options, group="Face")
-        except RuntimeError:  # What "only insert available" raises where there is no curve.
-            continue
-    return keyed
+    if context.preferences.edit.use_keyframe_insert_available:
+        animated = animated_paths(mesh)
+        paths = [path for path in paths if path in animated]
+    return sum(mesh.keyframe_insert(path, group="Face") for path in paths)
 
 
 def _curves(data: bpy.types.AnimData):

@@ -49,6 +49,10 @@ def copy_packages(folder: Path) -> None:
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.pyd"))
         else:
             shutil.copy(found.origin, folder)
+    # Their versions, which pytest prints.
+    for name in ("pytest", "pluggy"):
+        information = next(Path(importlib.util.find_spec(name).origin).parents[1].glob(f"{name}-*.dist-info"))
+        shutil.copytree(information, folder / information.name)
 
 
 def run(
@@ -98,7 +102,7 @@ def inside() -> None:
     sys.path.insert(0, settings["packages"])
     import pytest
 
-    paths = [argument for argument in settings["arguments"] if not argument.startswith("-")]
+    paths = [argument for argument in settings["arguments"] if Path(argument.split("::")[0]).exists()]
     arguments = settings["arguments"] if paths else [*settings["arguments"], str(TESTS)]
     fixed = ["-p", "no:cacheprovider", "--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
     status = pytest.main([*fixed, *arguments])

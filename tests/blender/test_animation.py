@@ -151,10 +151,30 @@ def test_motion_blur_blurs_the_moving_part(new_face, tmp_path):
     assert np.array_equal(evaluated_positions(face), positions(face.data))
 
 
-def test_auto_keying_is_honoured(new_face, monkeypatch):
+@pytest.fixture
+def auto_keying():
+    """Auto Keying of all sliders; gives the preferences."""
+    preferences = bpy.context.preferences.edit
+    before = preferences.use_keyframe_insert_available
+    preferences.use_keyframe_insert_available = False
+    bpy.context.scene.tool_settings.use_keyframe_insert_auto = True
+    yield preferences
+    preferences.use_keyframe_insert_available = before
+    bpy.context.scene.tool_settings.use_keyframe_insert_auto = False
+
+
+def test_auto_keying_only_what_has_keys(keyed, auto_keying, addon):
+    auto_keying.use_keyframe_insert_available = True
+    bpy.context.scene.frame_set(5)
+    bpy.ops.lwae.reset_face()
+    assert addon("animation").animated_paths(keyed.data) == {slider_path()}
+    bpy.context.scene.frame_set(1)
+    bpy.context.scene.frame_set(5)
+    assert not any(values(keyed.data))
+
+
+def test_auto_keying_is_honoured(new_face, auto_keying):
     mesh = new_face().data
-    settings = bpy.context.scene.tool_settings
-    settings.use_keyframe_insert_auto = True
     bpy.context.scene.frame_set(1)
     bpy.ops.lwae.randomise_face(seed=3)
     drawn = values(mesh)
@@ -163,7 +183,6 @@ def test_auto_keying_is_honoured(new_face, monkeypatch):
     assert not any(values(mesh))
     bpy.context.scene.frame_set(1)
     assert np.allclose(values(mesh), drawn, atol=1e-5)
-    settings.use_keyframe_insert_auto = False
 
 
 def test_animation_wins_and_that_is_said(keyed, addon):

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The `lwae` command as a process: exit codes, killing and continuing, stopping, a full disk."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from run_in_blender import build_zip
+
+import make
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
+COUNT = 1500
+
+
+@pytest.fixture(scope="module", params=["bpy", "blender"])
+def command(request, tmp_path_factory):
+    """Words that start the command, and the environment for them: in the `bpy` module, and in BLENDER."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "resources").mkdir()
+    archive = str(build_zip(folder))
+    env = dict(os.environ, BLENDER_USER_RESOURCES=str(folder / "resources"))
+    if request.param == "bpy":
+        if importlib.util.find_spec("bpy") is None:
+            pytest.skip("there is no bpy for this Python")
+        return [sys.executable, "-c", make.SYNTH_IN_BPY, archive], env
+    blender = make.blender_program()
+    if blender is None:
+        pytest.skip("the environment variable BLENDER names no Blender")
+    install = [blender, "--command", "extension", "install-file", "-r", "user_default", "--enable", archive]
+    subprocess.run(install, env=env, check=True, timeout=120, stdout=subprocess.DEVNULL)
+    return [blender, "-b", "--command", "lwae"], env
+
+
+@pytest.fixture
+def start(command):
+    """Starts the command; what still runs at the end is killed."""
+    processes = []
+
+    def run(*arguments, **options):
+        words, env = command
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen([*words, *map(str, arguments)], env=env, **pipes, **options))
+        return processes[-1]
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def finish(process):
+    out, error = process.communicate(timeout=120)
+    return process.returncode, out, error
+
+
+def synth(folder, count=COUNT):
+    return "synth", "--count", count, "--seed", 3, "--out", folder
+
+
+def wait_for(path, process):
+    for _ in range(6000):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError(f"{path.name} never came")
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_killed_and_continued_equals_uninterrupted(start, tmp_path):
+    assert finish(start(*synth(tmp_path / "whole")))[0] == 0
+    process = start(*synth(tmp_path / "killed"))
+    wait_for(tmp_path / "killed" / "face_000100.ply", process)
+    process.kill()
+    process.communicate()
+    names = {path.name for path in (tmp_path / "killed").iterdir()}
+    assert "faces.csv" not in names and len(names) < COUNT, "it was killed in the middle"
+    code, _, error = finish(start(*synth(tmp_path / "killed")))
+    assert code == 0
+    assert f"synth {COUNT}/{COUNT} faces" in error
+    assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_stop_it_cleanly(start, tmp_path, number, code):
+    process = start(*synth(tmp_path / "faces", 20000))
+    wait_for(tmp_path / "faces" / "face_000010.ply", process)
+    process.send_signal(number)
+    returned, _, error = finish(process)
+    assert returned == code
+    assert "the same command continues it" in error
+    names = [path.name for path in (tmp_path / "faces").iterdir()]
+    assert not [name for name in names if name.startswith(".")] and "faces.csv" not in names
+
+
+def test_exit_codes(start, tmp_path):
+    code, out, _ = finish(start("synth", "--count", 2, "--out", tmp_path / "faces"))
+    assert code == 0 and str(tmp_path / "faces") in out
+    for wrong in (["synth"], ["sing"], ["synth", "--count", "2", "--out", str(tmp_path / "x"), "--format", "fbx"]):
+        code, _, error = finish(start(*wrong))
+        said = [line for line in error.splitlines() if line.startswith("lwae: ")]
+        assert code == 2 and len(said) == 1
+    assert finish(start("info"))[0] == 0
+
+
+def test_full_disk_is_said_and_leaves_nothing_half_written(start, tmp_path):
+    """A limit on the size of files stands in for the disk's."""
+    import resource
+
+    def limited():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+
+    (tmp_path / "faces").mkdir()
+    process = start(*synth(tmp_path / "faces", 5), preexec_fn=limited)
+    code, _, error = finish(process)
+    assert code == 1
+    assert "Cannot write" in error and "Traceback" not in error
+    assert {path.name for path in (tmp_path / "faces").iterdir()} <= {"run.json", "template.npz"}

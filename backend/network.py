@@ -237,7 +237,7 @@ class PaperNetwork(nn.Module):
 
     def _blocks(self, batch: torch.Tensor) -> list[torch.Tensor]:
         """A few faces at a time on CPU, measured faster and smaller; all of them on a GPU."""
-        if batch.device.type != "cpu" or len(batch) == 0:
+        if batch.device.type != "cpu":
             return [batch]
         return batch.split(max(1, BLOCK_FEATURES // (len(self.mean) * max(self._config.filters[0], 3))))
 
@@ -249,8 +249,8 @@ class PaperNetwork(nn.Module):
 
     def _decode(self, codes: torch.Tensor) -> torch.Tensor:
         parts, coarse = self.gate.shape
-        codes = codes.reshape(len(codes), parts, -1).transpose(0, 1)
-        features = self.decoder_fc(codes).view(parts, -1, coarse, self._config.filters[-1])
+        codes = codes.reshape(len(codes), parts, self._config.latent).transpose(0, 1)
+        features = self.decoder_fc(codes).unflatten(2, (coarse, self._config.filters[-1]))
         x = torch.einsum("kn,kbnc->nbc", self.gate, features)
         for convolution, laplacian, up in zip(
             self.decoder[:-1], self.laplacians[::-1], self.up[::-1], strict=True

@@ -36,7 +36,7 @@ LOOSE_SHARE = 0.1  # a component with a smaller share of the vertices belongs wh
 CUTOFF = 1e-3  # smaller weights become 0, so that a part has its own vertices and no others
 DIFFUSION_STEPS = 4
 SEAM_SHARPEN = 32
-SEAM_BETA = 0.1
+SEAM_BETA = 4.0
 FACE_BLOCK = 64  # faces read at a time
 COVARIANCE_NUMBERS = 60_000_000  # how much of the training set the seam's covariances are measured on
 
@@ -53,7 +53,7 @@ def local_weights(
     penalty: str = "hoyer",
     one_place: bool = True,
     sharpen: float = 8.0,
-    smoothing: str = "diffusion",
+    smoothing: str = "seam",
     seam_beta: float = SEAM_BETA,
     iterations: int = 200,
 ) -> np.ndarray:
@@ -69,7 +69,7 @@ def local_weights(
         sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
         one_place: a part is one place or a left-right pair (see `keep_main_places`); else NMF's parts stay as they are.
         sharpen: exponent p of w^p / sum w^p (with `smoothing="seam"`: 32 instead, as it starts from hard borders).
-        smoothing: "diffusion" (a few averaging steps), "seam" (`seam_optimal`) or "none".
+        smoothing: "seam" (`seam_optimal`), "diffusion" (a few averaging steps) or "none".
         seam_beta: see `seam_optimal`.
 
     Returns:

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a data set to its parts: weights, names, figures and a picture, all beside the data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from backend.files import atomic_write
+from trainer.datasets.dataset import load_dataset
+from trainer.mesh.topology import triangulate
+
+from .local_weights import local_weights, mean_face, weights_report
+from .part_names import name_parts
+from .picture import save_parts_picture
+from .weights_file import save_weights
+
+
+def find_parts(data: Path, parts: int, *, seed: int = 0, **options) -> str:
+    """Compute the local weights of a data set; writes weights.npz, weights.json and weights.png into its folder.
+
+    Args:
+        options: of `local_weights.local_weights`.
+
+    Returns:
+        A table of the parts.
+
+    Raises:
+        LwaeError: see `local_weights`.
+    """
+    dataset = load_dataset(data)
+    template = dataset.template
+    triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
+    faces = dataset.vertices[dataset.train]
+    weights = local_weights(faces, triangles, parts, rng=np.random.default_rng(seed), **options)
+    mean = mean_face(faces)
+    names = name_parts(weights, mean, triangles, template.region_names, template.region_of_vertex)
+    save_weights(data, weights, names)
+    report = weights_report(weights, mean, triangles)
+    with atomic_write(Path(data) / "weights.json", "w", encoding="utf-8") as stream:
+        json.dump({"parts": names, "seed": seed, **options, "report": report}, stream, indent=1)
+    save_parts_picture(Path(data) / "weights.png", mean, triangles, weights, names)
+    lines = [f"{'part':16} {'vertices':>8} {'surface':>8} {'pieces':>7} {'symmetry':>9}"]
+    for name, part in zip(names, report["parts"], strict=True):
+        lines.append(
+            f"{name:16} {part['vertices']:8d} {part['share']:8.1%} {part['pieces']:7d} {part['symmetry']:9.3f}"
+        )
+    lines.append(f"coverage {report['coverage']:.3f}, balance {report['balance']:.3f}; picture: {data}/weights.png")
+    return "\n".join(lines)

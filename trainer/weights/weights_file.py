@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Local weights beside their data set: DATA/weights.npz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from backend.errors import LwaeError
+from backend.files import atomic_write
+
+NAME = "weights.npz"
+
+
+def save_weights(data: Path, weights: np.ndarray, part_names: list[str]) -> None:
+    """Write weights float32 [K, N] and the K part names into a data set folder."""
+    with atomic_write(Path(data) / NAME) as stream:
+        np.savez_compressed(stream, weights=weights.astype(np.float32), part_names=np.array(part_names, dtype=str))
+
+
+def load_weights(data: Path) -> tuple[np.ndarray, list[str]]:
+    """Weights float32 [K, N] and part names of a data set folder.
+
+    Raises:
+        LwaeError: when they have not been computed, or the file is damaged.
+    """
+    path = Path(data) / NAME
+    if not path.is_file():
+        raise LwaeError(f"{data} has no local weights yet; run `python -m trainer weights {data}` first.")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["weights"], [str(name) for name in arrays["part_names"]]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise LwaeError(f"{path} is damaged ({error}); run `python -m trainer weights {data}` again.") from error

@@ -20,7 +20,6 @@ collect_ignore = [
     path.name
     for path in HERE.glob("test_*.py")
     if bool(NEEDS_BPY.search(path.read_text(encoding="utf-8"))) != INSIDE
-    or (INSIDE and path.name.startswith("test_window") != json.loads(os.environ["LWAE_TEST"])["window"])
 ]
 
 if INSIDE:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run pytest inside Blender, with the add-on installed from the built zip.
 
-    python tests/blender/run_in_blender.py [--blender EXECUTABLE] [--window] [--zip ZIP] [pytest arguments]
+    python tests/blender/run_in_blender.py [--blender EXECUTABLE] [--zip ZIP] [--window [PNG]] [pytest arguments]
 
 Without --blender this runs in the `bpy` module of the Python that starts it. Blender's own settings are not
 touched: everything goes to a temporary folder. Without --zip the zip is built, with the bundled model if there is
-one, else with the small model of the tests.
+one, else with the small model of the tests. With --window no pytest runs but window_drag.py, in an executable that
+opens a window, and a picture of the screen is written to PNG.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def run(
     blender: str | None = None,
     zip_path: Path | None = None,
     window: bool = False,
+    screenshot: Path | None = None,
     timeout: float = 600,
 ) -> subprocess.CompletedProcess:
     """Run pytest in a child process.
@@ -67,7 +69,8 @@ def run(
     Args:
         arguments: pytest's; without a path, all of tests/blender that runs in Blender.
         blender: an executable; None means the `bpy` module.
-        window: open a window (the executable must be able to).
+        window: run window_drag.py instead; the executable must open a window.
+        screenshot: where that puts a picture of the screen.
         timeout: seconds, after which the child is killed.
     """
     with tempfile.TemporaryDirectory(prefix="lwae_test_") as temporary:
@@ -78,7 +81,7 @@ def run(
             "zip": str(shutil.copy(zip_path, folder) if zip_path else build_zip(folder / "build")),
             "packages": str(folder / "packages"),
             "arguments": arguments,
-            "window": window,
+            "screenshot": str(folder / "screen.png"),
         }
         environment = dict(
             os.environ, BLENDER_USER_RESOURCES=str(folder / "resources"), LWAE_TEST=json.dumps(settings)
@@ -87,13 +90,15 @@ def run(
             command = [sys.executable, __file__, "--inside"]
         else:
             copy_packages(folder / "packages")
-            flags = [] if window else ["--background"]
-            if window:
-                flags += ["--enable-event-simulate"]
-            command = [blender, *flags, "--factory-startup", "--python-exit-code", "1", "--python", __file__]
-        return subprocess.run(
+            flags = ["--enable-event-simulate"] if window else ["--background"]
+            script = str(TESTS / "window_drag.py") if window else __file__
+            command = [blender, *flags, "--factory-startup", "--python-exit-code", "1", "--python", script]
+        result = subprocess.run(
             command, cwd=ROOT, env=environment, timeout=timeout, text=True, capture_output=True, check=False
         )
+        if screenshot and (folder / "screen.png").is_file():
+            shutil.copy(folder / "screen.png", screenshot)
+        return result
 
 
 def inside() -> None:
@@ -115,10 +120,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tests inside Blender.")
     parser.add_argument("--blender", help="a Blender executable; without it the bpy module is used")
     parser.add_argument("--zip", type=Path, help="the add-on zip to test; built when left out")
-    parser.add_argument("--window", action="store_true", help="open a window")
+    parser.add_argument("--window", nargs="?", type=Path, const=Path(os.devnull), help="run window_drag.py")
     parser.add_argument("--timeout", type=float, default=600, help="seconds")
     options, arguments = parser.parse_known_args()
-    result = run(arguments, options.blender, options.zip, options.window, options.timeout)
+    window = options.window is not None
+    screenshot = options.window if window and options.window != Path(os.devnull) else None
+    result = run(arguments, options.blender, options.zip, window, screenshot, options.timeout)
     sys.stdout.write(result.stdout)
     sys.stderr.write(result.stderr)
     return result.returncode

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs in a Blender with a window: drags a real slider of the Faces tab and presses Randomise with simulated events.
+
+    blender --factory-startup --enable-event-simulate --python window_drag.py
+
+Ends with status 0 when value and vertices followed the mouse. The environment variable LWAE_TEST holds the add-on's
+zip and, optionally, a file name for a picture of the screen ("screenshot", taken with ImageMagick's `import`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import bpy
+
+sys.path.insert(0, str(Path(__file__).parent))
+SETTINGS = json.loads(os.environ["LWAE_TEST"])
+# From the top of the sidebar to its buttons, in units of the interface's button height.
+RANDOMISE, FIRST_SLIDER = 2.3, 8.4
+
+
+def window():
+    return bpy.context.window_manager.windows[0]
+
+
+def view():
+    return next(area for area in window().screen.areas if area.type == "VIEW_3D")
+
+
+def region(kind: str):
+    return next(item for item in view().regions if item.type == kind)
+
+
+def event(kind: str, value: str, x: float, y: float) -> None:
+    window().event_simulate(type=kind, value=value, x=int(x), y=int(y))
+
+
+def below_top(rows: float) -> float:
+    return region("UI").y + region("UI").height - rows * 20 * bpy.context.preferences.system.ui_scale
+
+
+def drag(x, y, distance):
+    """Press, move in steps, release; a generator that leaves Blender time to answer."""
+    event("MOUSEMOVE", "NOTHING", x, y)
+    yield 0.1
+    event("LEFTMOUSE", "PRESS", x, y)
+    yield 0.1
+    for step in range(1, 6):
+        event("MOUSEMOVE", "NOTHING", x + distance * step / 5, y)
+        yield 0.05
+    event("LEFTMOUSE", "RELEASE", x + distance, y)
+    yield 0.2
+
+
+def steps():
+    from helpers import expected, face_controls, positions, values
+
+    bpy.ops.extensions.package_install_files(
+        filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
+    )
+    for item in list(bpy.data.objects):
+        bpy.data.objects.remove(item)
+    view().spaces[0].show_region_ui = True
+    yield 0.5
+    region("UI").active_panel_category = "Faces"
+    yield 0.5
+    with bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW")):
+        assert bpy.ops.lwae.add_face("INVOKE_DEFAULT") == {"FINISHED"}
+        bpy.ops.view3d.view_axis(type="FRONT")
+        bpy.ops.view3d.view_selected()
+        bpy.ops.ed.undo_push(message="Add Face")  # Operators that a script calls push none.
+    yield 1.0
+
+    mesh = bpy.context.object.data
+    middle = region("UI").x + (region("UI").width - 20) * 0.45
+    before = positions(mesh)
+    yield from drag(middle, below_top(FIRST_SLIDER), 60)
+    moved = [number for number, value in enumerate(values(mesh)) if value]
+    print("slider", moved, "to", [value for value in values(mesh) if value], flush=True)
+    assert moved == [0], f"the first slider was not dragged, but {moved}"
+    assert face_controls(mesh)[0].value > 0.5
+    assert abs(positions(mesh) - before).max() > 1e-4
+    assert abs(positions(mesh) - expected(mesh)).max() < 1e-6
+
+    with bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW")):
+        bpy.ops.ed.undo()
+    yield 0.5
+    mesh = bpy.context.object.data
+    assert mesh.lwae.is_face and not any(values(mesh)), "undo did not take the drag back in one step"
+    assert abs(positions(mesh) - expected(mesh)).max() < 1e-6
+
+    seeds = set()
+    for _ in range(3):
+        yield from drag(middle, below_top(RANDOMISE), 0)
+        mesh = bpy.context.object.data
+        seeds.add(mesh.lwae.seed)
+        assert all(values(mesh)), "Randomise did nothing"
+        assert abs(positions(mesh) - expected(mesh)).max() < 1e-6
+    assert len(seeds) == 3, "each press must draw another seed"
+    yield 0.5
+    if SETTINGS.get("screenshot") and shutil.which("import"):
+        subprocess.run(["import", "-window", "root", SETTINGS["screenshot"]], check=True)
+
+
+def main() -> None:
+    bpy.context.preferences.view.show_splash = False
+    running = steps()
+
+    def tick():
+        try:
+            return next(running)
+        except StopIteration:
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+            status = 1
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+    bpy.app.timers.register(tick, first_interval=1.0)
+
+
+main()

@@ -47,5 +47,7 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, **options) -> str:
         lines.append(
             f"{name:16} {part['vertices']:8d} {part['share']:8.1%} {part['pieces']:7d} {part['symmetry']:9.3f}"
         )
-    lines.append(f"coverage {report['coverage']:.3f}, balance {report['balance']:.3f}; picture: {data}/weights.png")
+    lines.append(
+        f"coverage {report['coverage']:.3f}, balance {report['balance']:.3f}; picture: {data}/weights.png"
+    )
     return "\n".join(lines)

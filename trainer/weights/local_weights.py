@@ -122,10 +122,12 @@ def local_weights(
 
 
 def mean_face(vertices: np.ndarray) -> np.ndarray:
-    """Mean over the faces, float64 [N, 3]."""
+    """Mean over the faces, float64 [N, 3]; LwaeError if something is not finite."""
     total = np.zeros(vertices.shape[1:])
     for start in range(0, len(vertices), FACE_BLOCK):
         total += vertices[start : start + FACE_BLOCK].sum(axis=0, dtype=np.float64)
+    if not np.isfinite(total).all():
+        raise LwaeError("The training faces hold numbers that are not finite; prepare the data set again.")
     return total / len(vertices)
 
 
@@ -148,7 +150,7 @@ def deviations(vertices: np.ndarray, mean: np.ndarray, vote: np.ndarray | None =
     weight in the squared error. A vertex that never moves (less than 1e-4 of the typical RMS) gets a row of zeros.
 
     Raises:
-        LwaeError: no vertex moves, or something is not finite.
+        LwaeError: no vertex moves.
     """
     result = np.empty((vertices.shape[1], len(vertices)), dtype=np.float32)
     centre = mean.astype(np.float32)
@@ -156,8 +158,6 @@ def deviations(vertices: np.ndarray, mean: np.ndarray, vote: np.ndarray | None =
         block = vertices[start : start + FACE_BLOCK] - centre
         result[:, start : start + len(block)] = np.sqrt(np.einsum("snc,snc->ns", block, block))
     rms = np.sqrt(np.einsum("ns,ns->n", result, result) / result.shape[1])
-    if not np.isfinite(rms).all():
-        raise LwaeError("The training faces hold numbers that are not finite; prepare the data set again.")
     if rms.max() == 0:
         raise LwaeError("All training faces are the same, so there are no parts to find; use faces that differ.")
     moving = rms > 1e-4 * np.median(rms[rms > 0])

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+from scipy.spatial import ConvexHull
+
+from backend.errors import LwaeError
+from trainer.mesh.topology import triangle_edges, umbrella_laplacian, vertex_normals
+from trainer.mesh.visibility import visibility
+from trainer.weights import local_weights as lw
+from trainer.weights.picture import save_parts_picture
+
+
+def sphere(count, radius=100.0, centre=(0, 0, 0)):
+    half = count // 2  # mirror-symmetric in x
+    i = np.arange(half) + 0.5
+    polar, turn = np.arccos(1 - 2 * i / half), np.pi * (1 + 5**0.5) * i
+    points = np.stack([np.cos(turn) * np.sin(polar), np.sin(turn) * np.sin(polar), np.cos(polar)], axis=1)
+    points[:, 0] = np.abs(points[:, 0]) + 0.02
+    points = np.concatenate([points, points * [-1, 1, 1]])
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    triangles = ConvexHull(points).simplices.astype(np.int64)
+    a, b, c = points[triangles.T]
+    inward = np.einsum("ti,ti->t", np.cross(b - a, c - a), a + b + c) < 0
+    triangles[inward] = triangles[inward, ::-1]
+    return radius * points + np.asarray(centre), triangles
+
+
+@pytest.fixture(scope="module")
+def heads():
+    """A ball with a small ball at its side; three bands (top, middle, bottom) vary on their own."""
+    ball, faces = sphere(700)
+    small, small_faces = sphere(40, 12.0, (0, -104.0, 0.0))
+    mean = np.concatenate([ball, small])
+    triangles = np.concatenate([faces, small_faces + len(ball)])
+    height = mean[:, 2]
+    bands = np.stack([np.exp(-((height - centre) ** 2) / 1800) for centre in (80, 0, -80)])
+    rng = np.random.default_rng(0)
+    outwards = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    amounts = 4 * rng.normal(size=(300, 3))
+    faces = mean + (amounts @ bands)[:, :, None] * outwards
+    faces += 0.05 * rng.normal(size=faces.shape)
+    return faces.astype(np.float32), triangles, mean
+
+
+@pytest.mark.parametrize("smoothing", ["none", "diffusion", "seam"])
+def test_finds_the_bands(heads, smoothing):
+    faces, triangles, mean = heads
+    weights = lw.local_weights(faces, triangles, 3, rng=np.random.default_rng(0), smoothing=smoothing)
+    assert weights.shape == (3, 740) and weights.dtype == np.float32
+    assert weights.min() >= 0 and np.allclose(weights.sum(axis=0), 1, atol=1e-6)
+    truth = np.digitize(-mean[:700, 2], [-40, 40])
+    clear = np.abs(np.abs(mean[:700, 2]) - 40) > 12
+    assert (weights.argmax(axis=0)[:700] == truth)[clear].mean() > 0.98  # sorted from the top down
+    assert np.all(weights[1, 700:] == 1)  # the loose ball goes whole to the middle band around it
+    report = lw.weights_report(weights, mean, triangles)
+    assert report["coverage"] > 0.9 and report["balance"] > 0.9
+    assert [p["pieces"] for p in report["parts"]] == [1, 2, 1]
+    assert min(p["symmetry"] for p in report["parts"]) > 0.9
+    again = lw.local_weights(faces, triangles, 3, rng=np.random.default_rng(0), smoothing=smoothing)
+    assert np.array_equal(weights, again)
+
+
+def test_seam_is_smoother_than_hard_borders_and_diffusion(heads):
+    faces, triangles, mean = heads
+    laplacian = umbrella_laplacian(triangle_edges(triangles), len(mean))
+    rng = np.random.default_rng(1)
+    real = np.mean([((laplacian @ (x - mean)) ** 2).sum(axis=1) for x in faces], axis=0)
+
+    def worst_seam(weights):
+        total = 0
+        for _ in range(200):
+            donors = faces[rng.integers(0, len(faces), 3)] - mean
+            total = total + ((laplacian @ np.einsum("kn,knc->nc", weights, donors)) ** 2).sum(axis=1)
+        return np.percentile(np.sqrt(total / 200 / real), 95)
+
+    seam, diffusion, hard = (
+        worst_seam(lw.local_weights(faces, triangles, 3, rng=np.random.default_rng(0), smoothing=s))
+        for s in ("seam", "diffusion", "none")
+    )
+    assert seam < diffusion < hard
+
+
+def test_seam_matrix_is_the_quadratic_form_it_claims_to_be(heads):
+    faces, triangles, mean = heads
+    matrix = lw.seam_matrix(faces, mean, triangles)
+    assert abs(matrix @ np.ones(len(mean))).max() < 1e-9
+    weights = np.random.default_rng(2).random(len(mean))
+    laplacian = umbrella_laplacian(triangle_edges(triangles), len(mean))
+    deviation = faces.astype(np.float64) - mean
+    natural = np.einsum("snc->n", np.stack([laplacian @ d for d in deviation]) ** 2)
+    # L (w D) - w (L D) is sum_i L_vi (w_i - w_v) D_i
+    mixed = np.stack([laplacian @ (weights[:, None] * d) - weights[:, None] * (laplacian @ d) for d in deviation])
+    expected = (np.einsum("snc->n", mixed**2) / natural).sum()
+    assert weights @ (matrix @ weights) == pytest.approx(expected, rel=1e-3)
+
+
+def test_reads_a_memory_map_in_blocks(heads, tmp_path):
+    faces, triangles, _ = heads
+    np.save(tmp_path / "x.npy", faces)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    a = lw.local_weights(mapped, triangles, 3, rng=np.random.default_rng(0))
+    assert np.array_equal(a, lw.local_weights(faces, triangles, 3, rng=np.random.default_rng(0)))
+
+
+def test_vertices_that_never_move_are_filled(heads):
+    faces, triangles, mean = heads
+    still = faces.copy()
+    frozen = mean[:, 2] > 90
+    still[:, frozen] = mean[frozen]
+    weights = lw.local_weights(still, triangles, 3, rng=np.random.default_rng(0), smoothing="diffusion")
+    assert np.isfinite(weights).all() and np.all(weights[0, frozen] > 0.9)
+
+
+def test_one_place_drops_the_smaller_piece(heads):
+    _, triangles, mean = heads
+    share = np.zeros((740, 2))
+    share[:, 1] = 1.0
+    share[mean[:, 2] > 50] = share[mean[:, 2] < -85] = (1.0, 0.0)
+    kept = lw.keep_main_places(share, mean, triangles, np.ones(740))
+    assert np.array_equal(kept[mean[:, 2] > 50], share[mean[:, 2] > 50])
+    assert np.all(kept[mean[:, 2] < -85] == 0)
+    filled = lw.fill(kept, mean, triangles)
+    assert np.all(filled[:700][mean[:700, 2] < -85] == (0.0, 1.0))
+
+
+def test_left_right_pair_is_one_place(heads):
+    _, triangles, mean = heads
+    label = np.where(np.abs(mean[:, 0]) > 70, 0, 1)
+    piece = lw.pieces_of(label, triangles, mean)
+    assert len(np.unique(piece[label == 0])) == 1
+
+
+def test_hidden_vertices():
+    outer, faces = sphere(1500)
+    inner, inner_faces = sphere(100, 40.0)
+    vertices = np.concatenate([outer, inner])
+    normals = vertex_normals(vertices, np.concatenate([faces, inner_faces + 1500]))
+    seen = visibility(vertices, normals)
+    assert seen[:1500].min() > 0.2 and seen[1500:].max() == 0
+
+
+def test_picture_is_a_png(heads, tmp_path):
+    _, triangles, mean = heads
+    weights = np.eye(3)[np.digitize(-mean[:, 2], [-40, 40])].T
+    save_parts_picture(tmp_path / "parts.png", mean, triangles, weights, ["top", "middle", "bottom"], size=80)
+    assert (tmp_path / "parts.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bad_input_gets_a_sentence(heads):
+    faces, triangles, _ = heads
+    rng = np.random.default_rng(0)
+    with pytest.raises(LwaeError, match="the same"):
+        lw.local_weights(np.repeat(faces[:1], 5, axis=0), triangles, 3, rng=rng)
+    broken = faces[:9].copy()
+    broken[3, 5] = np.nan
+    with pytest.raises(LwaeError, match="not finite"):
+        lw.local_weights(broken, triangles, 3, rng=rng)
+    with pytest.raises(LwaeError, match="smoothing"):
+        lw.local_weights(faces, triangles, 3, rng=rng, smoothing="blur")

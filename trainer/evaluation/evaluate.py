@@ -213,24 +213,21 @@ def evaluate(
 ) -> dict:
     """Measure models on the test faces of a data set, beside global PCA.
 
-    PCA has 64 numbers, and as many as the first model.
+    PCA has 64 numbers, and as many as the first model (or as many as the training faces span, if fewer).
 
     Args:
         models: anything that encodes and decodes, by name; the order is that of the table.
-        reference: its local weights give the regions of all models that have its part names (default:
-        the first
-            model); models with other parts are judged by regions of their own.
-        trained, closed_forms: names in `models`. The trained one is compared with the best of the
-        closed forms,
-            metric by metric, on paired resamples.
+        reference: its local weights give the regions of all models that have its part names (default: the
+            first model); models with other parts are judged by regions of their own.
+        trained, closed_forms: names in `models`. The trained one is compared with the best of the closed
+            forms, metric by metric, on paired resamples.
 
     Returns:
-        JSON-able: `models` (metrics with intervals, per-part values), `against_pca`, `comparison`,
-        and what they rest on.
+        JSON-able: `models` (metrics with intervals, per-part values), `against_pca`, `comparison`, and what
+        they rest on.
 
     Raises:
-        LwaeError: when there is no model, a name is unknown, or a model belongs to another mesh than
-        the data set.
+        LwaeError: when there is no model, a name is unknown, or a model belongs to another mesh.
     """
     if not models:
         raise LwaeError("There is no model to evaluate; train one first.")
@@ -289,6 +286,7 @@ def evaluate(
             for name in models
         },
         "small_pca": small_pca,
+        "training_dimensions": len(bed.pca.axes),
         "comparison": _compare(trained, closed_forms, results, draws) if trained and closed_forms else None,
     }
 

@@ -50,6 +50,10 @@ def format_table(results: dict) -> str:
         "Real test faces to their nearest training face: "
         f"{_number(results['real_faces_to_nearest_training_face'])} mm.",
     ]
+    if results["training_dimensions"] < max(model["code_size"] for model in models.values()):
+        lines.append(
+            f"The training faces span only {results['training_dimensions']} dimensions; PCA needs no more."
+        )
     for name, ratios in results["against_pca"].items():
         lines.append(
             f"{name} against {results['small_pca']}: reconstruction {_cell(ratios['reconstruction'])}, "

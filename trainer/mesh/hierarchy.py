@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Multi-resolution hierarchy of a mesh: what a convolutional mesh network pools over.
 
-Source: quadric edge collapse of Garland & Heckbert 1997, to one of the edge's ends as in CoMA (Ranjan et al. 2018),
-so that coarse vertices are a selection of the fine ones. Instead of one edge after the other from a heap, each round
-collapses a set of cheap edges that are far enough apart not to touch each other: the same result but for ties, in
-array operations.
+Source: quadric edge collapse of Garland & Heckbert 1997, to one of the edge's ends as in CoMA (Ranjan et al.
+2018), so that coarse vertices are a selection of the fine ones. Instead of one edge after the other from a
+heap, each round collapses a set of cheap edges that are far enough apart not to touch each other: nearly the
+same result, in array operations.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Hierarchy:
 def build_hierarchy(vertices: np.ndarray, triangles: np.ndarray, levels: int = 4, factor: float = 4) -> Hierarchy:
     """Simplify a mesh `levels` times by `factor`; level l has exactly ceil(N / factor^l) vertices.
 
-    Several components, boundaries, non-manifold edges, duplicate and zero-area triangles are allowed. A component that
-    is too small for a level disappears from it (isolated vertices first); its vertices are then interpolated from the
-    nearest surface that is left. Deterministic.
+    Several components, boundaries, non-manifold edges, duplicate and zero-area triangles are allowed. A
+    component that is too small for a level disappears from it (isolated vertices first); its vertices are
+    then interpolated from the nearest surface that is left. Deterministic.
 
     Args:
         vertices: [N, 3], any unit.
@@ -73,8 +73,9 @@ def build_hierarchy(vertices: np.ndarray, triangles: np.ndarray, levels: int = 4
     targets = [math.ceil(count / factor**level) for level in range(1, levels + 1)]
     if targets[-1] < SMALLEST_LEVEL:
         raise LwaeError(
-            f"A mesh of {count} vertices is too small for {levels} levels of factor {factor:g}: the coarsest would have "
-            f"{targets[-1]} vertices (at least {SMALLEST_LEVEL} are needed); use fewer levels or a finer mesh."
+            f"A mesh of {count} vertices is too small for {levels} levels of factor {factor:g}: the coarsest "
+            f"would have {targets[-1]} vertices (at least {SMALLEST_LEVEL} are needed); use fewer levels or a "
+            "finer mesh."
         )
 
     component = connected_components(triangle_edges(triangles), count)
@@ -86,8 +87,8 @@ def build_hierarchy(vertices: np.ndarray, triangles: np.ndarray, levels: int = 4
         coarse = np.flatnonzero(collapse.alive)
         if len(collapse.triangles) == 0:
             raise LwaeError(
-                f"Level {level} of the hierarchy ({target} vertices) has no triangles left, because the mesh has too "
-                "many small loose pieces; use fewer levels or remove the loose pieces."
+                f"Level {level} of the hierarchy ({target} vertices) has no triangles left, because the mesh has "
+                "too many small loose pieces; use fewer levels or remove the loose pieces."
             )
         number = np.full(count, -1)
         number[coarse] = np.arange(len(coarse))
@@ -105,13 +106,15 @@ def build_hierarchy(vertices: np.ndarray, triangles: np.ndarray, levels: int = 4
 
 
 def clean_triangles(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Check a mesh and drop triangles that repeat a vertex or another triangle; int64 [T', 3] in the given order."""
+    """Check a mesh and drop triangles that repeat a vertex or another triangle; int64 [T', 3] in the given
+    order.
+    """
     triangles = np.asarray(triangles).reshape(-1, 3).astype(np.int64)
     if np.ndim(vertices) != 2 or np.shape(vertices)[1] != 3 or not np.isfinite(vertices).all():
         raise LwaeError("The mesh has vertices that are not finite 3D points; repair or leave out that mesh.")
     if len(triangles) and (triangles.min() < 0 or triangles.max() >= len(vertices)):
         raise LwaeError(
-            f"The mesh has {len(vertices)} vertices but a triangle that uses vertex {triangles.max()}; re-export it."
+            f"The mesh has {len(vertices)} vertices but a triangle uses vertex {triangles.max()}; re-export it."
         )
     ordered = np.sort(triangles, axis=1)
     proper = np.flatnonzero((ordered[:, 0] != ordered[:, 1]) & (ordered[:, 1] != ordered[:, 2]))
@@ -129,7 +132,8 @@ def _laplacian(triangles: np.ndarray, count: int) -> sp.csr_matrix:
 def _up_matrix(
     vertices: np.ndarray, fine: np.ndarray, coarse: np.ndarray, triangles: np.ndarray, component: np.ndarray
 ) -> sp.csr_matrix:
-    """Barycentric weights [len(fine), len(coarse)] of the closest coarse point *of the same component* if any is left.
+    """Barycentric weights [len(fine), len(coarse)] of the closest coarse point *of the same component* if any
+    is left.
 
     Otherwise an eyeball would be interpolated from the lids that touch it.
     """
@@ -266,7 +270,9 @@ def _edges_with_uses(triangles: np.ndarray, count: int) -> tuple[np.ndarray, np.
 
 
 def _far_apart(edges: np.ndarray, source: np.ndarray, goal: np.ndarray, count: int) -> np.ndarray:
-    """Greedy choice, in the given order, of pairs none of which has a vertex next to another's; indices, ascending."""
+    """Greedy choice, in the given order, of pairs none of which has a vertex next to another's; indices,
+    ascending.
+    """
     chosen = []
     left = np.arange(len(source))
     rank = len(source)
@@ -290,7 +296,9 @@ def _far_apart(edges: np.ndarray, source: np.ndarray, goal: np.ndarray, count: i
 
 
 def _quadrics(position: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Per vertex: the 10 coefficients of the summed squared distances to its planes, and its area; float64 [N, 11]."""
+    """Per vertex: the 10 coefficients of the summed squared distances to its planes, and its area; float64
+    [N, 11].
+    """
     a, b, c = position[triangles.T]
     normal = np.cross(b - a, c - a)
     length = np.linalg.norm(normal, axis=1)

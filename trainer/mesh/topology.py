@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Connectivity of polygon meshes and the operators that follow from it.
 
-Polygons come as in Blender: `polygon_sizes` [F] (corners of each polygon) and `polygon_vertices` [sum of sizes]
-(their vertex indices, one polygon after the other).
+Polygons come as in Blender: `polygon_sizes` [F] (corners of each polygon) and `polygon_vertices` [sum of
+sizes] (their vertex indices, one polygon after the other).
 """
 
 from __future__ import annotations
@@ -96,7 +96,8 @@ def boundary_edges(triangles: np.ndarray) -> np.ndarray:
 def boundary_rings(triangles: np.ndarray) -> list[np.ndarray]:
     """Closed loops of boundary edges, each a list of vertices in order; longest first.
 
-    Where several loops touch in one vertex they are walked as they come; a chain that does not close is given as it is.
+    Where several loops touch in one vertex they are walked as they come; a chain that does not close is given
+    as it is.
     """
     follow: dict[int, list[int]] = {}
     for a, b in boundary_edges(triangles).tolist():
@@ -126,7 +127,8 @@ def umbrella_laplacian(edges: np.ndarray, count: int) -> sp.csr_matrix:
 
 
 def scaled_laplacian(edges: np.ndarray, count: int) -> sp.csr_matrix:
-    """L~ = -D^-1/2 A D^-1/2, float64 [count, count]: the normalised Laplacian shifted to [-1, 1] (lambda_max = 2).
+    """L~ = -D^-1/2 A D^-1/2, float64 [count, count]: the normalised Laplacian shifted to [-1, 1] (lambda_max
+    = 2).
 
     It is what Chebyshev convolutions multiply by (Defferrard et al. 2016; `torch_geometric.nn.ChebConv`).
     The row of a vertex without edges is zero.
@@ -165,8 +167,8 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def cotangent_laplacian(vertices: np.ndarray, triangles: np.ndarray) -> sp.csr_matrix:
     """(L x)_v = sum_i (cot a_vi + cot b_vi) / 2 (x_i - x_v), float64 [N, N], symmetric, rows sum to zero.
 
-    Same sign as `umbrella_laplacian`. Cotangents are limited to +-100, so that slivers do not swamp the rest, and
-    triangles without area count nothing. Source: Pinkall & Polthier 1993.
+    Same sign as `umbrella_laplacian`. Cotangents are limited to +-100, so that slivers do not swamp the rest,
+    and triangles without area count nothing. Source: Pinkall & Polthier 1993.
     """
     vertices = np.asarray(vertices, dtype=np.float64)
     triangles = np.asarray(triangles, dtype=np.int64)
@@ -209,9 +211,11 @@ def distance_graph(vertices: np.ndarray, triangles: np.ndarray) -> sp.csr_matrix
 
 
 def geodesic_distances(vertices: np.ndarray, triangles: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """Distance of each vertex over the surface from the nearest source vertex, float64 [N]; inf where none leads.
+    """Distance of each vertex over the surface from the nearest source vertex, float64 [N]; inf where none
+    leads.
 
-    Dijkstra on `distance_graph`: at most a few per cent longer than the true geodesic. `sources` are indices or a mask.
+    Dijkstra on `distance_graph`: at most a few per cent longer than the true geodesic. `sources` are indices
+    or a mask.
     """
     return nearest_source(vertices, triangles, sources)[0]
 
@@ -237,8 +241,8 @@ def nearest_source(
 def mirror_map(vertices: np.ndarray, tolerance: float | None = None) -> np.ndarray:
     """Index of each vertex's mirror image across the plane x = 0, int64 [N]; -1 where there is none.
 
-    A pair counts when each is the other's nearest within `tolerance` (default: 1 % of the largest extent); a vertex
-    nearer to the plane than that may be its own image.
+    A pair counts when each is the other's nearest within `tolerance` (default: 1 % of the largest extent); a
+    vertex nearer to the plane than that may be its own image.
     """
     vertices = np.asarray(vertices, dtype=np.float64)
     if tolerance is None:

@@ -12,8 +12,9 @@ FLIP_EXPONENT = 2.0  # of the flipping sphere's radius: larger sees more, and th
 def visibility(vertices: np.ndarray, normals: np.ndarray, views: int = 40) -> np.ndarray:
     """Share of the viewpoints around a shape from which each vertex is seen, float64 [N] in 0..1.
 
-    Hidden point removal (Katz, Tal & Basri 2007): reflected outwards on a sphere around the viewer, the visible
-    points are those on the convex hull. A vertex that faces away from the viewer does not count as seen.
+    Hidden point removal (Katz, Tal & Basri 2007): reflected outwards on a sphere around the viewer, the
+    visible points are those on the convex hull. A vertex that faces away from the viewer does not count as
+    seen.
 
     Args:
         vertices: [N, 3].

@@ -36,7 +36,7 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, **options) -> str:
     faces = dataset.vertices[dataset.train]
     weights = local_weights(faces, triangles, parts, rng=np.random.default_rng(seed), **options)
     mean = mean_face(faces)
-    names = name_parts(weights, mean, triangles, template.region_names, template.region_of_vertex)
+    names = name_parts(weights, mean, template.region_names, template.region_of_vertex)
     save_weights(data, weights, names)
     report = weights_report(weights, mean, triangles)
     with atomic_write(Path(data) / "weights.json", "w", encoding="utf-8") as stream:

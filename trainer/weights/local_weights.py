@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Local weights: how much each vertex belongs to each part, learned from how training faces vary.
 
-Kim & Kim 2021 (arXiv 2107.08737), section 3: sparse NMF of the vertices' deviations from the mean face. Then, step by
-step below: pieces, filling, loose components, sharpening, smoothing, partition of unity.
+Kim & Kim 2021 (arXiv 2107.08737), section 3: sparse NMF of the vertices' deviations from the mean face. Then,
+step by step below: pieces, filling, loose components, sharpening, smoothing, partition of unity.
 """
 
 from __future__ import annotations
@@ -64,11 +64,13 @@ def local_weights(
         triangles: [T, 3].
         parts: K.
         rng: draws the start of the NMF.
-        normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by how much, and
-            weigh it by `votes`; False is the plain reading of the paper.
+        normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by
+            how much, and weigh it by `votes`; False is the plain reading of the paper.
         sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
-        one_place: a part is one place or a left-right pair (see `keep_main_places`); else NMF's parts stay as they are.
-        sharpen: exponent p of w^p / sum w^p (with `smoothing="seam"`: 32 instead, as it starts from hard borders).
+        one_place: a part is one place or a left-right pair (see `keep_main_places`); else NMF's parts stay as
+            they are.
+        sharpen: exponent p of w^p / sum w^p (with `smoothing="seam"`: 32 instead, as it starts from hard
+            borders).
         smoothing: "seam" (`seam_optimal`), "diffusion" (a few averaging steps) or "none".
         seam_beta: see `seam_optimal`.
 
@@ -134,8 +136,9 @@ def mean_face(vertices: np.ndarray) -> np.ndarray:
 def votes(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """How much each vertex counts when parts are found, float64 [N]: the fourth root of its area, about 1.
 
-    Nearer to one vertex, one vote (the artist put vertices where the shape matters) than to one area, one vote. What
-    nobody sees (eye sockets, the inside of the mouth) has no vote: it would become a part of its own.
+    Nearer to one vertex, one vote (the artist put vertices where the shape matters) than to one area, one
+    vote. What nobody sees (eye sockets, the inside of the mouth) has no vote: it would become a part of its
+    own.
     """
     area = vertex_areas(mean, triangles)
     area = np.maximum(area, 0.01 * np.median(area)) / (area.mean() or 1.0)
@@ -146,8 +149,9 @@ def votes(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def deviations(vertices: np.ndarray, mean: np.ndarray, vote: np.ndarray | None = None) -> np.ndarray:
     """V[v, i] = |x_i(v) - mu(v)|, float32 [N, S].
 
-    With `vote` [N] each row is divided by its RMS and multiplied by the vote's root, so that the vote is the vertex's
-    weight in the squared error. A vertex that never moves (less than 1e-4 of the typical RMS) gets a row of zeros.
+    With `vote` [N] each row is divided by its RMS and multiplied by the vote's root, so that the vote is the
+    vertex's weight in the squared error. A vertex that never moves (less than 1e-4 of the typical RMS) gets a
+    row of zeros.
 
     Raises:
         LwaeError: no vertex moves.
@@ -169,11 +173,12 @@ def deviations(vertices: np.ndarray, mean: np.ndarray, vote: np.ndarray | None =
 
 
 def keep_main_places(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray, vote: np.ndarray) -> np.ndarray:
-    """Give every part one place: the connected piece of the surface, or left-right pair of pieces, of most votes.
+    """Give every part one place: the connected piece of the surface, or left-right pair of pieces, of most
+    votes.
 
-    NMF ties together what merely moves together: chin and crown, for instance, since heads are aligned on their
-    middle. Every vertex is labelled with its strongest part; those outside their part's main place are emptied, to
-    be filled from around. Small loose components (eyeballs) have no say.
+    NMF ties together what merely moves together: chin and crown, for instance, since heads are aligned on
+    their middle. Every vertex is labelled with its strongest part; those outside their part's main place are
+    emptied, to be filled from around. Small loose components (eyeballs) have no say.
 
     Args:
         share: float64 [N, K], from NMF.
@@ -198,10 +203,11 @@ def keep_main_places(share: np.ndarray, mean: np.ndarray, triangles: np.ndarray,
 
 
 def pieces_of(label: np.ndarray, triangles: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Connected piece of each vertex among vertices of its label, a piece and its mirror image being one; int64 [N].
+    """Connected piece of each vertex among vertices of its label, a piece and its mirror image being one;
+    int64 [N].
 
-    -1 where the label is negative. Mirror images are pieces of the same label of which at least half the mirrored
-    vertices fall on each other.
+    -1 where the label is negative. Mirror images are pieces of the same label of which at least half the
+    mirrored vertices fall on each other.
     """
     count = len(label)
     edges = triangle_edges(triangles)
@@ -231,7 +237,9 @@ def sharpened(share: np.ndarray, power: float) -> np.ndarray:
 
 
 def fill(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Rows of zeros take the weights of the vertex nearest over the mesh that has some (through space, if none leads)."""
+    """Rows of zeros take the weights of the vertex nearest over the mesh that has some (through space, if
+    none leads).
+    """
     empty = weights.sum(axis=1) == 0
     _, nearest = nearest_source(mean, triangles, ~empty)
     lost = np.flatnonzero(nearest < 0)
@@ -279,9 +287,9 @@ def seam_optimal(
 ) -> np.ndarray:
     """Weights near the given (hard) ones that make the borders of mixed faces as smooth as real faces are.
 
-    Solves (Q + beta I) w_k = beta h_k with Q from `seam_matrix`: the smallest sum over vertices of the roughness that
-    mixing adds, relative to the natural one, plus beta |w - h|^2. Constants are in Q's null space, so columns still
-    sum to 1 and loose components stay whole.
+    Solves (Q + beta I) w_k = beta h_k with Q from `seam_matrix`: the smallest sum over vertices of the
+    roughness that mixing adds, relative to the natural one, plus beta |w - h|^2. Constants are in Q's null
+    space, so columns still sum to 1 and loose components stay whole.
 
     Args:
         weights: h, float64 [N, K].
@@ -302,8 +310,9 @@ def seam_optimal(
 def seam_matrix(vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> sp.csr_matrix:
     """Q of the quadratic form w.Q w = sum_v E|sum_i L_vi (w_i - w_v) D_i|^2 / E|(L D)_v|^2, float64 [N, N].
 
-    D is the difference of two random training faces and L the umbrella Laplacian: where two faces are mixed by w, the
-    numerator is the bending that comes from w alone, the denominator what real differences have at that vertex.
+    D is the difference of two random training faces and L the umbrella Laplacian: where two faces are mixed
+    by w, the numerator is the bending that comes from w alone, the denominator what real differences have at
+    that vertex.
     """
     count = len(mean)
     laplacian = umbrella_laplacian(triangle_edges(triangles), count)
@@ -360,9 +369,9 @@ def weights_report(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray)
     Returns:
         coverage: share of the vertices whose largest weight is above 0.5.
         balance: entropy of the parts' vertex counts over log K (1: all the same size).
-        parts: per part `vertices` (where it is strongest), `share` (mean weight), `peak` (largest weight), `pieces`
-            (connected pieces of the vertices where it is strongest), `symmetry` (overlap with its own mirror image:
-            1 symmetric, 0 one-sided) and `side` (-1 wholly on the person's right, +1 left).
+        parts: per part `vertices` (where it is strongest), `share` (mean weight), `peak` (largest weight),
+            `pieces` (connected pieces of the vertices where it is strongest), `symmetry` (overlap with its
+            own mirror image: 1 symmetric, 0 one-sided) and `side` (-1 wholly on the person's right, +1 left).
     """
     label = weights.argmax(axis=0)
     count = np.bincount(label, minlength=len(weights))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sparse non-negative matrix factorisation V ~ W H.
 
-Source: Potluru, Plis, Le Roux, Pearlmutter, Calhoun & Hayes, "Block Coordinate Descent for Sparse NMF" (ICLR 2013):
-one column of the sparse factor after the other is set to its exact optimum under Hoyer's sparsity constraint (Hoyer
-2004). The other factor, and both without a constraint, follow HALS (Cichocki & Phan 2009), with several sweeps per
-product with V (Gillis & Glineur 2012), since those products are what takes the time.
+Source: Potluru, Plis, Le Roux, Pearlmutter, Calhoun & Hayes, "Block Coordinate Descent for Sparse NMF" (ICLR
+2013): one column of the sparse factor after the other is set to its exact optimum under Hoyer's sparsity
+constraint (Hoyer 2004). The other factor, and both without a constraint, follow HALS (Cichocki & Phan 2009),
+with several sweeps per product with V (Gillis & Glineur 2012), since those products are what takes the time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def sparse_nmf(
     sparse_factor: str = "W",
     penalty: str = "hoyer",
     iterations: int = 200,
-    tol: float = 1e-5,
+    tol: float = 1e-4,
 ) -> Factors:
     """Factorise a non-negative matrix into `parts` parts.
 
@@ -52,21 +52,22 @@ def sparse_nmf(
         matrix: V [N, S], float32 or float64; read only, never copied.
         parts: K, from 1 to min(N, S).
         rng: draws the start (a randomised SVD); the same generator state gives the same result.
-        sparsity: with `penalty="hoyer"` the sparsity (sqrt(n) - |y|_1 / |y|_2) / (sqrt(n) - 1) in [0, 1] that each
-            column of W (row of H) is given; 0 means no constraint. With `penalty="l1"` the weight, in units of V, of
-            |W|_1 (|H|_1), the other factor having unit vectors; 0 means none.
+        sparsity: with `penalty="hoyer"` the sparsity (sqrt(n) - |y|_1 / |y|_2) / (sqrt(n) - 1) in [0, 1] that
+            each column of W (row of H) is given; 0 means no constraint. With `penalty="l1"` the weight, in
+            units of V, of |W|_1 (|H|_1), the other factor having unit vectors; 0 means none.
         sparse_factor: "W" or "H".
         iterations: at most that many.
         tol: stop when the objective falls by less than this share of itself in one iteration.
 
     Raises:
-        LwaeError: V is negative or not finite, or an option is out of range, or a penalty leaves a part empty.
+        LwaeError: V is negative or not finite, or an option is out of range, or a penalty leaves a part
+        empty.
     """
     if not 1 <= parts <= min(matrix.shape):
         raise LwaeError(f"{parts} parts cannot be found in a matrix of {matrix.shape[0]} x {matrix.shape[1]}.")
     if sparse_factor not in ("W", "H") or penalty not in ("hoyer", "l1"):
         raise LwaeError(
-            f"Unknown NMF options: sparse factor {sparse_factor!r}, penalty {penalty!r}; use W or H, hoyer or l1."
+            f"Unknown NMF option: sparse factor {sparse_factor!r}, penalty {penalty!r}; use W or H, hoyer or l1."
         )
     if sparsity < 0 or (penalty == "hoyer" and sparsity > 1):
         raise LwaeError(
@@ -79,7 +80,8 @@ def sparse_nmf(
     if sparse_factor == "H":
         matrix = matrix.T
 
-    sparse, other = _start(matrix, parts, rng)  # V ~ sparse @ other.T
+    # V ~ sparse @ other.T; column by column is how both are read and written.
+    sparse, other = (np.asfortranarray(factor) for factor in _start(matrix, parts, rng))
     column_l1 = _l1_of_sparsity(len(sparse), sparsity) if penalty == "hoyer" and sparsity > 0 else None
     shrink = sparsity if penalty == "l1" else 0.0
     energy = float(np.einsum("ij,ij->i", matrix, matrix).sum(dtype=np.float64))
@@ -122,9 +124,10 @@ def sparse_nmf(
 def hoyer_projection(b: np.ndarray, l1: float) -> np.ndarray:
     """argmax b . y subject to y >= 0, |y|_2 = 1, |y|_1 = l1; float64 [n].
 
-    The optimum is y = max(b - mu, 0) / scale (Potluru et al. 2013, section 3). With b sorted, the support is the
-    first p entries where |b - b_p+1|_1 / |b - b_p+1|_2 over those p reaches l1 (that ratio grows with p), and then
-    y = l1 / p + sqrt(1 - l1^2 / p) times the unit vector along b - mean(b). If the largest entries are equal and too
+    The optimum is y = max(b - mu, 0) / scale (Potluru et al. 2013, section 3). With b sorted, the support is
+    the first p entries where |b - b_p+1|_1 / |b - b_p+1|_2 over those p reaches l1 (that ratio grows with p),
+    and then y = l1 / p + sqrt(1 - l1^2 / p) times the unit vector along b - mean(b). If the largest entries
+    are equal and too
     many for l1, the optimum is not unique: the first of them are taken.
 
     Args:
@@ -171,7 +174,7 @@ def _l1_of_sparsity(n: int, sparsity: float) -> float:
 
 def _product(matrix: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """matrix @ factor as float64, computed in the matrix's own precision so that the matrix is not copied."""
-    return (matrix @ factor.astype(matrix.dtype)).astype(np.float64)
+    return (matrix @ factor.astype(matrix.dtype, order="C")).astype(np.float64, order="F")
 
 
 def _start(matrix: np.ndarray, parts: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

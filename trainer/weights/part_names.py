@@ -37,9 +37,10 @@ def name_parts(
 ) -> list[str]:
     """Unique names of the parts of a human head.
 
-    Where the data set labels its vertices, a part takes the name of the region that it overlaps most; otherwise (or
-    if it matches none) the place of its centre relative to the tip of the nose decides. One-sided parts become "left
-    ear"; two parts of one name "upper neck" and "lower neck"; parts that are nowhere known "part 3".
+    Where the data set labels its vertices, a part takes the name of the region that it overlaps most;
+    otherwise (or if it matches none) the place of its centre relative to the tip of the nose decides. One-
+    sided parts become "left ear"; two parts of one name "upper neck" and "lower neck"; parts that are nowhere
+    known "part 3".
 
     Args:
         weights: [K, N], columns summing to 1.

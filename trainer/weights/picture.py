@@ -36,7 +36,8 @@ def render(
     size: int = 420,
     background: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> np.ndarray:
-    """Orthographic z-buffer picture of a coloured mesh, float64 [size, size, 3] in 0..1, smooth Lambert shading.
+    """Orthographic z-buffer picture of a coloured mesh, float64 [size, size, 3] in 0..1, smooth Lambert
+    shading.
 
     Args:
         vertices: [N, 3], Z up, face along -Y.

@@ -39,13 +39,12 @@ class Exporter:
             LwaeError: when the exporter fails or its file is not whole (disk full).
         """
         self._stage.show(vertices, path.stem)
-        self._scratch.mkdir(exist_ok=True)
         unfinished = self._scratch / path.name
         try:
             with self._stage.active():
                 getattr(self, f"_export_{self._kind}")(str(unfinished))
         except RuntimeError as error:
-            raise LwaeError(f"Cannot write {path}: {str(error).strip()}") from error
+            raise LwaeError(f"Cannot write {path}: {last_line(error)}") from error
         if not unfinished.is_file() or not getattr(self, f"_whole_{self._kind}")(unfinished):
             raise LwaeError(f"Cannot write {path}: Blender's exporter left it unfinished; is the disk full?")
         for extra in (unfinished.with_suffix(".mtl"), unfinished):
@@ -74,6 +73,12 @@ class Exporter:
     def _whole_glb(self, path: Path) -> bool:
         start = path.read_bytes()[:12]
         return start[:4] == b"glTF" and int.from_bytes(start[8:], "little") == path.stat().st_size
+
+
+def last_line(error: RuntimeError) -> str:
+    """What an operator's error comes down to; around it are a traceback and where it was caught."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in reversed(lines) if line and not line.startswith("Location:")), "unknown error")
 
 
 def put_in_place(unfinished: Path, path: Path) -> None:

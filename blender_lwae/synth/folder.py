@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..backend.errors import LwaeError
@@ -18,11 +20,6 @@ OURS = re.compile(
     r"(faces?_\d{6,}\.(ply|obj|mtl|stl|glb|npz|png)|faces(\.\d+-of-\d+)?\.csv"
     r"|contact_sheet(\.\d+-of-\d+)?\.png|template\.npz|run\.json)"
 )
-
-
-def part_name(stem: str, suffix: str, shard: int, shards: int) -> str:
-    """faces.csv, or faces.2-of-4.csv where several machines fill one folder."""
-    return f"{stem}{suffix}" if shards == 1 else f"{stem}.{shard + 1}-of-{shards}{suffix}"
 
 
 def prepare(out: Path, record: dict, overwrite: bool) -> None:
@@ -60,11 +57,21 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
         stream.write("\n")
 
 
-def remove_leftovers(out: Path, wanted: set[str], scratch: Path) -> None:
-    """Remove unfinished files that a killed run of the same shard left beside `wanted` names."""
-    shutil.rmtree(scratch, ignore_errors=True)
+@contextlib.contextmanager
+def scratch_folder(path: Path) -> Iterator[None]:
+    """Room for what other programs may leave unfinished; gone at the end, with what a killed run had left."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_leftovers(out: Path, owns: Callable[[str], bool]) -> None:
+    """Remove unfinished files that a killed run left (see atomic_write), if their names are ours to write."""
     for path in out.glob(".*.part"):
-        if path.name[1:].removesuffix(".part").rpartition(".")[0] in wanted:
+        if owns(path.name[1:].removesuffix(".part").rpartition(".")[0]):
             path.unlink(missing_ok=True)
 
 

@@ -12,7 +12,7 @@ from mathutils import Vector
 
 from ..backend.errors import LwaeError
 from ..backend.model import MM_PER_METRE, FaceModel
-from .exporters import put_in_place
+from .exporters import last_line, put_in_place
 from .stage import Stage
 
 SAMPLES, SAMPLES_TO_DENOISE = 24, 12
@@ -45,13 +45,12 @@ class Portrait:
             LwaeError: when it cannot be rendered or written.
         """
         self._stage.show(vertices, "face")
-        self._scratch.mkdir(exist_ok=True)
         unfinished = self._scratch / path.name
         self._stage.scene.render.filepath = str(unfinished)
         try:
             bpy.ops.render.render(write_still=True, scene=self._stage.scene.name)
         except RuntimeError as error:
-            raise LwaeError(f"Cannot render {path}: {str(error).strip()}") from error
+            raise LwaeError(f"Cannot render {path}: {last_line(error)}") from error
         if not unfinished.is_file() or not unfinished.read_bytes().endswith(b"IEND\xaeB`\x82"):
             raise LwaeError(f"Cannot write {path}: the picture is not whole; is the disk full?")
         put_in_place(unfinished, path)

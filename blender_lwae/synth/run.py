@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..backend.decoder import Decoder
 from ..backend.files import atomic_write
-from ..backend.synthesis import Plan, Table, block_ranges, decode_block, single_threaded_blas
-from .folder import TEMPLATE_FILE, THUMBNAILS, part_name, remove_leftovers
+from ..backend.synthesis import BLOCK, Plan, Table, block_ranges, decode_block, single_threaded_blas
+from .folder import TEMPLATE_FILE, THUMBNAILS, remove_leftovers, scratch_folder
 from .progress import Progress
 from .writers import FaceFiles, make_writer, write_template
 
@@ -39,7 +40,17 @@ class Job:
         return self.out / f".unfinished-{self.shard + 1}-of-{self.shards}"
 
     def path(self, stem: str, suffix: str) -> Path:
-        return self.out / part_name(stem, suffix, self.shard, self.shards)
+        """faces.csv, or faces.2-of-4.csv where several machines fill one folder."""
+        return self.out / (
+            f"{stem}{suffix}" if self.shards == 1 else f"{stem}.{self.shard + 1}-of-{self.shards}{suffix}"
+        )
+
+    def owns(self, name: str) -> bool:
+        """Whether this shard writes the file `name`."""
+        face = re.match(r"faces?_(\d+)\.", name)
+        if face:
+            return int(face[1]) // BLOCK % self.shards == self.shard
+        return name in (TEMPLATE_FILE, self.path("faces", ".csv").name, self.path("contact_sheet", ".png").name)
 
 
 def run(job: Job, decoder: Decoder, progress: Progress, check_stop: Callable[[], None]) -> None:
@@ -55,31 +66,34 @@ def run(job: Job, decoder: Decoder, progress: Progress, check_stop: Callable[[],
     writer = make_writer(job.format, model, job.out, job.unit, job.scratch)
     thumbnails = _thumbnails(job) if job.thumbnail_size else None
     table, table_path = Table(job.plan), job.path("faces", ".csv")
-    wanted = {name for start, stop in job.blocks for name, _ in writer.names(start, stop)}
-    remove_leftovers(job.out, wanted | {table_path.name, TEMPLATE_FILE}, job.scratch)
+    remove_leftovers(job.out, job.owns)
     write_template(job.out / TEMPLATE_FILE, model, job.unit)
     # The table appears when all its faces are there: a folder with a table is complete.
-    with single_threaded_blas(), atomic_write(table_path, "w", encoding="utf-8", newline="") as stream:
+    with (
+        single_threaded_blas(),
+        scratch_folder(job.scratch),
+        atomic_write(table_path, "w", encoding="utf-8", newline="") as stream,
+    ):
         stream.write(table.header())
         for start, stop in job.blocks:
             codes = job.plan.codes(start, stop)
             stream.write(table.rows(start, codes, writer.names(start, stop)))
-            faces = writer.missing(start, stop)
+            meshes = writer.missing(start, stop)
             pictures = thumbnails.missing(start, stop) if thumbnails else []
-            to_make = len(set(faces) | set(pictures))
+            to_make = len(set(meshes) | set(pictures))
             progress.advance(kept=stop - start - to_make)
             if not to_make:
                 continue
             vertices = decode_block(decoder, codes)
             labels = {"codes": codes, "values": table.values(codes)}
-            for output, wanted_faces in ((writer, faces), (thumbnails, pictures)):
-                last = output is thumbnails or not pictures
-                for made in output.write(wanted_faces, start, vertices, labels) if wanted_faces else ():
-                    progress.advance(made=made if last else 0)
-                    check_stop()
+            for faces in writer.write(meshes, start, vertices, labels) if meshes else ():
+                progress.advance(made=len(set(faces).difference(pictures)))
+                check_stop()
+            for faces in thumbnails.write(pictures, start, vertices, labels) if pictures else ():
+                progress.advance(made=len(faces))
+                check_stop()
     if thumbnails:
         _contact_sheet(job, thumbnails)
-    remove_leftovers(job.out, set(), job.scratch)
     progress.finish()
 
 

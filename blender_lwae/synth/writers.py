@@ -37,11 +37,11 @@ class FaceFiles:
 
     def write(
         self, faces: list[int], start: int, vertices: np.ndarray, labels: dict[str, np.ndarray]
-    ) -> Iterator[int]:
-        """Write faces of the block that begins at `start`; yields how many are done after each file."""
+    ) -> Iterator[list[int]]:
+        """Write faces of the block that begins at `start`; yields those done after each file."""
         for face in faces:
             self._save(self._out / self.names(face, face + 1)[0][0], vertices[face - start])
-            yield 1
+            yield [face]
 
     def _complete(self, path: Path) -> bool:
         try:
@@ -67,10 +67,10 @@ class BlockFiles:
 
     def write(
         self, faces: list[int], start: int, vertices: np.ndarray, labels: dict[str, np.ndarray]
-    ) -> Iterator[int]:
+    ) -> Iterator[list[int]]:
         arrays = {"index": np.arange(start, start + len(vertices)), "vertices": vertices * np.float32(self._scale)}
         write_npz(self._out / self.names(start, start + 1)[0][0], arrays | labels)
-        yield len(faces)
+        yield faces
 
 
 def make_writer(kind: str, model: FaceModel, out: Path, unit: str, scratch: Path) -> FaceFiles | BlockFiles:

@@ -71,7 +71,7 @@ def sparse_nmf(
         )
     if sparsity < 0 or (penalty == "hoyer" and sparsity > 1):
         raise LwaeError(
-            f"Sparsity {sparsity:g} is out of range: Hoyer's lies between 0 and 1 (the paper's 7.5 reads as 0.75), "
+            f"Sparsity {sparsity:g} is out of range: Hoyer's lies in 0 to 1 (the paper's 7.5 reads as 0.75), "
             "an l1 penalty is not negative."
         )
     smallest = matrix.min()

@@ -68,3 +68,11 @@ def test_labelled_regions_come_first():
     names = name_parts(parts, mean, ["snout"], region)
     assert names[list(PLACES).index("nose")] == "snout"
     assert [n for n in names if n != "snout"] == [n for n in PLACES if n != "nose"]
+
+
+def test_second_claimant_of_a_region_is_named_by_its_place():
+    mean, place = head()
+    neck, skull = (place == list(PLACES).index(name) for name in ("neck", "skull"))
+    region = np.where(neck | skull, 0, -1)
+    region[np.flatnonzero(skull)[:20]] = -1  # the neck overlaps the region most
+    assert name_parts(np.stack([skull, neck]), mean, ["neck"], region) == ["skull", "neck"]

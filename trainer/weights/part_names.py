@@ -52,12 +52,12 @@ def name_parts(
     mean = np.asarray(mean, dtype=np.float64)
     centres = weights @ mean / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     by_place = _names_by_place(weights, mean)
+    chosen = list(by_place)
     if region_names is not None and region_of_vertex is not None:
-        by_region = _names_by_region(weights, list(region_names), np.asarray(region_of_vertex))
-    else:
-        by_region = [None] * len(weights)
+        overlap = _region_overlap(weights, len(region_names), np.asarray(region_of_vertex))
+        chosen = _region_or_place(overlap, list(region_names), by_place)
     names = []
-    for k, name in enumerate(r or p for r, p in zip(by_region, by_place, strict=True)):
+    for k, name in enumerate(chosen):
         side = float(weights[k] @ np.sign(mean[:, 0]) / max(weights[k].sum(), 1e-12))
         if name and abs(side) > ONE_SIDED:
             name = f"{'left' if side > 0 else 'right'} {SINGULAR.get(name, name)}"
@@ -88,11 +88,23 @@ def _names_by_place(weights: np.ndarray, mean: np.ndarray) -> list[str | None]:
     return [known[row.argmin()] if row.min() <= FARTHEST else None for row in distance]
 
 
-def _names_by_region(weights: np.ndarray, names: list[str], region: np.ndarray) -> list[str | None]:
-    member = (region[None, :] == np.arange(len(names))[:, None]).astype(float)
+def _region_overlap(weights: np.ndarray, count: int, region: np.ndarray) -> np.ndarray:
+    """Cosine between each part and each labelled region, [K, count]."""
+    member = (region[None, :] == np.arange(count)[:, None]).astype(float)
     size = np.linalg.norm(weights, axis=1)[:, None] * np.sqrt(member.sum(axis=1))
-    overlap = (weights @ member.T) / np.maximum(size, 1e-12)
-    return [names[row.argmax()] if row.max() >= LEAST_OVERLAP else None for row in overlap]
+    return (weights @ member.T) / np.maximum(size, 1e-12)
+
+
+def _region_or_place(overlap: np.ndarray, regions: list[str], by_place: list[str | None]) -> list[str | None]:
+    """The region's name for the part that overlaps it most; another claimant takes its place's name if free."""
+    claim = [regions[row.argmax()] if row.max() >= LEAST_OVERLAP else None for row in overlap]
+    result: list[str | None] = [None] * len(claim)
+    for k in np.argsort(-overlap.max(axis=1), kind="stable"):
+        name = claim[k]
+        if name is None or (name in result and by_place[k] and by_place[k] not in result):
+            name = by_place[k]
+        result[k] = name
+    return result
 
 
 def _unique(names: list[str], centres: np.ndarray, sizes: np.ndarray) -> list[str]:

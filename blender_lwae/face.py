@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 
 from . import models, writer
-from .backend.controls import control_matrix, part_controls, split_code
+from .backend.controls import part_controls, split_code
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
 
@@ -49,6 +49,7 @@ def make_face(mesh: bpy.types.Mesh, model: FaceModel) -> None:
     state.is_face = True
     state.model_name = model.name
     state.model_hash = model.hash
+    state.sliders = models.tools(model).sliders
     state.rest = ""
     state.parts.clear()
     for index, name in enumerate(model.part_names):
@@ -83,7 +84,7 @@ def read_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None 
     """The code of a face, float32 [D], from its own slider values or from the given ones."""
     if values is None:
         values = read_values(mesh.lwae)
-    return read_rest(mesh.lwae, model) + _control_matrix(model) @ values
+    return read_rest(mesh.lwae, model) + models.tools(model).controls @ values
 
 
 def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int]) -> list[str]:
@@ -124,13 +125,6 @@ def applied_values(state: bpy.types.PropertyGroup) -> np.ndarray:
     return np.frombuffer(base64.b64decode(encoded), dtype="<f4")
 
 
-def sliders_fit(mesh: bpy.types.Mesh, model: FaceModel) -> bool:
-    """Whether the sliders on the mesh are those of the model."""
-    have = [[control.name for control in part.controls] for part in mesh.lwae.parts]
-    want = [[model.controls[i].name for i in part_controls(model, part)] for part in range(model.part_count)]
-    return have == want
-
-
 def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
     """Why the face must not or cannot be written now; None when it can."""
     state = mesh.lwae
@@ -146,7 +140,7 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
         return Trouble(
             "TOPOLOGY", f"This mesh was edited and has {what}. Undo that edit, or apply it to keep a plain mesh."
         )
-    if not sliders_fit(mesh, model):
+    if state.sliders != models.tools(model).sliders:
         return Trouble(
             "SLIDERS", "The installed model has other sliders than this face. Apply it to keep a plain mesh."
         )
@@ -191,13 +185,3 @@ def store_stamp(mesh: bpy.types.Mesh, applied: str) -> None:
 def _is_ours(mesh: bpy.types.Mesh) -> bool:
     stamp = writer.stamp(mesh)
     return stamp == mesh.lwae.stamp or stamp in _written_linked
-
-
-_matrices: dict[str, np.ndarray] = {}
-
-
-def _control_matrix(model: FaceModel) -> np.ndarray:
-    key = f"{model.hash}:{len(model.controls)}"
-    if key not in _matrices:
-        _matrices[key] = control_matrix(model)
-    return _matrices[key]

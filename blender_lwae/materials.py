@@ -62,9 +62,9 @@ def _make_skin(name: str) -> bpy.types.Material:
     shader.inputs["Base Color"].default_value = SKIN_COLOUR
     shader.inputs["Roughness"].default_value = 0.52
     shader.inputs["IOR"].default_value = 1.4
-    shader.inputs["Subsurface Weight"].default_value = 0.6
+    shader.inputs["Subsurface Weight"].default_value = 0.5
     shader.inputs["Subsurface Radius"].default_value = (1.0, 0.35, 0.2)
-    shader.inputs["Subsurface Scale"].default_value = 0.004  # Metres: about 4 mm in red.
+    shader.inputs["Subsurface Scale"].default_value = 0.003  # Metres: light travels 3 mm in red.
     tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
     return material
 

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from .backend.controls import control_matrix
 from .backend.errors import LwaeError
 from .backend.lwae_file import load_model
 from .backend.model import FaceModel
@@ -15,7 +20,26 @@ FOLDER = Path(__file__).parent / "models"
 # What loading a file gave, by (path, modification time, size): a model, or the sentence of its error, so that
 # a damaged file is not read again on each redraw.
 _loaded: dict[tuple[str, int, int], FaceModel | str] = {}
-_decoders: dict[str, NumpyDecoder] = {}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What is made once for a model.
+
+    Attributes:
+        model: the model itself.
+        decoder: its decoder.
+        controls: float32 [D, number of controls], the directions of all sliders.
+        sliders: identifies its sliders: parts, names and order.
+    """
+
+    model: FaceModel
+    decoder: NumpyDecoder
+    controls: np.ndarray
+    sliders: str
+
+
+_tools: dict[int, Tools] = {}  # By id(model), which stays taken because the tools hold the model.
 
 
 def default_path() -> Path:
@@ -74,14 +98,21 @@ def by_hash(model_hash: str, name: str = "") -> FaceModel:
     return model
 
 
+def tools(model: FaceModel) -> Tools:
+    """The decoder of a model and what else is made once for it."""
+    if id(model) not in _tools:
+        names = repr((model.part_names, [(control.part, control.name) for control in model.controls]))
+        sliders = f"{zlib.crc32(names.encode()):08x}"
+        _tools[id(model)] = Tools(model, NumpyDecoder(model), control_matrix(model), sliders)
+    return _tools[id(model)]
+
+
 def decoder(model: FaceModel) -> NumpyDecoder:
     """The one decoder of a model."""
-    if model.hash not in _decoders:
-        _decoders[model.hash] = NumpyDecoder(model)
-    return _decoders[model.hash]
+    return tools(model).decoder
 
 
 def clear() -> None:
     """Forget all models, on disabling the add-on."""
     _loaded.clear()
-    _decoders.clear()
+    _tools.clear()

@@ -42,13 +42,12 @@ class LWAE_PT_face(bpy.types.Panel):
             self.draw_trouble(context, mesh, trouble)
 
         state = mesh.lwae
-        column = layout.column()
-        column.enabled = trouble is None and not mesh.library
-        row = column.row(align=True)
+        row = layout.row(align=True)
         row.scale_y = 1.3
         row.operator("lwae.randomise_face", text="Randomise", icon="FILE_REFRESH")
         row.operator("lwae.reset_face", text="", icon="LOOP_BACK")
-        row = column.row(align=True)
+        row = layout.row(align=True)
+        row.enabled = trouble is None and not mesh.library
         row.prop(state, "seed")
         row.prop(state, "strength", slider=True)
 
@@ -94,7 +93,6 @@ class LWAE_PT_parts(bpy.types.Panel):
         header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=default_closed)
         header.label(text=part.name.capitalize())
         row = header.row(align=True)
-        row.enabled = usable
         buttons = row.row(align=True)
         buttons.enabled = not part.locked
         buttons.operator("lwae.randomise_part", text="", icon="FILE_REFRESH", emboss=False).part = part.name

@@ -83,6 +83,7 @@ class LwaeFace(PropertyGroup):
     is_face: BoolProperty(options={"HIDDEN"}, override=OVERRIDE)
     model_name: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     model_hash: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    sliders: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     parts: CollectionProperty(type=LwaePart, override=OVERRIDE)
     # What no slider holds of the code: float32 [D], little endian, in base64 (vector properties stop at 32
     # numbers); empty means zeros.

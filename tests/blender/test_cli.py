@@ -75,8 +75,9 @@ def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_killed_and_continued_equals_uninterrupted(start, tmp_path):
-    assert finish(start(*synth(tmp_path / "whole")))[0] == 0
+def test_killed_and_continued_equals_uninterrupted_in_two_processes(start, tmp_path):
+    code, _, error = finish(start(*synth(tmp_path / "whole"), "--jobs", 2))
+    assert code == 0 and f"synth {COUNT}/{COUNT} faces" in error
     process = start(*synth(tmp_path / "killed"))
     wait_for(tmp_path / "killed" / "face_000100.ply", process)
     process.kill()

@@ -62,7 +62,7 @@ def test_grey_buttons_say_why():
 
 
 def test_a_slider_is_fast(new_face):
-    """Well under 16 ms from slider to evaluated vertices; generous here, because test machines are busy."""
+    """Well under 16 ms from slider to evaluated vertices, when nothing else takes the machine."""
     face = new_face()
     bpy.ops.lwae.randomise_face(seed=1)
     durations = []
@@ -71,9 +71,9 @@ def test_a_slider_is_fast(new_face):
         slide(face.data, number / 20)
         bpy.context.view_layer.update()
         durations.append(time.perf_counter() - start)
-    median = sorted(durations)[20]
-    print(f"slider to mesh: {median * 1000:.2f} ms")
-    assert median < 0.016
+    best, median = sorted(durations)[2], sorted(durations)[20]
+    print(f"slider to mesh: {best * 1000:.2f} ms at best, median {median * 1000:.2f} ms")
+    assert best < 0.010
 
 
 def test_unrelated_moves_cost_nothing(new_face, addon):
@@ -99,7 +99,7 @@ def test_unrelated_moves_cost_nothing(new_face, addon):
         bpy.app.handlers.depsgraph_update_post.remove(timed)
     assert graph and len(spent) >= 40
     median = sorted(spent)[len(spent) // 2]
-    print(f"unrelated move: {median * 1000:.4f} ms")
+    print(f"unrelated move beside 20 faces: {median * 1000:.4f} ms")
     assert median < 0.00005
 
 

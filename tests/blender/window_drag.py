@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs in a Blender with a window: drags a real slider of the Faces tab and presses Randomise with simulated events.
+"""Runs in a Blender with a window: drags a real slider of the Faces tab and presses buttons by simulated events.
 
     blender --factory-startup --enable-event-simulate --python window_drag.py
 
-Ends with status 0 when value and vertices followed the mouse. The environment variable LWAE_TEST holds the add-on's
-zip and, optionally, a file name for a picture of the screen ("screenshot", taken with ImageMagick's `import`).
+Ends with status 0 when value and vertices followed the mouse. The environment variable LWAE_TEST holds the
+add-on's zip and, optionally, a file name for a picture of the screen (taken with ImageMagick's `import`).
 """
 
 from __future__ import annotations

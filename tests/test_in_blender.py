@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start the tests of tests/blender inside Blender, as child processes with a time limit.
+
+Always in the `bpy` module where it can be imported; in real Blenders where the environment names them: BLENDER (an
+executable that runs in background) and BLENDER_GUI (one that can open a window; BLENDER + "-gui" if that exists).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "blender"))
+from run_in_blender import run  # noqa: E402
+
+BLENDER = os.environ.get("BLENDER")
+DERIVED = f"{BLENDER}-gui" if BLENDER and os.path.exists(f"{BLENDER}-gui") else None
+BLENDER_GUI = os.environ.get("BLENDER_GUI", DERIVED)
+
+
+def check(result: subprocess.CompletedProcess) -> None:
+    output = f"{result.stdout[-12000:]}\n{result.stderr[-4000:]}"
+    assert result.returncode == 0, output
+    passed = re.search(r"(\d+) passed", result.stdout)
+    assert passed and int(passed[1]) > 50, output
+    print(passed[0])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="no bpy module in this Python")
+def test_in_bpy():
+    check(run(["-q"]))
+
+
+@pytest.mark.skipif(not BLENDER, reason="BLENDER names no executable")
+def test_in_real_blender():
+    check(run(["-q"], blender=BLENDER))
+
+
+@pytest.mark.skipif(not BLENDER_GUI, reason="neither BLENDER_GUI nor BLENDER-gui is an executable")
+def test_slider_is_dragged_in_a_window(tmp_path):
+    result = run([], blender=BLENDER_GUI, window=True, screenshot=tmp_path / "screen.png", timeout=300)
+    assert result.returncode == 0, f"{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
+    assert "slider [0] to" in result.stdout

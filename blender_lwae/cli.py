@@ -22,6 +22,7 @@ from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
 from .backend.synthesis import Plan
 from .synth.folder import prepare
+from .synth.jobs import report, run_workers
 from .synth.progress import Progress
 from .synth.run import Job, run
 from .synth.writers import FORMATS, UNITS
@@ -120,6 +121,8 @@ def build_parser() -> Parser:
     add("--render", action="store_true", help="also thumbnails and a contact sheet")
     add("--size", type=whole_number(32, 4096), default=256, metavar="PX", help="thumbnail size (default 256)")
     add("--shard", type=shard, default=(0, 1), metavar="I/N", help="make only share I of N (from 1)")
+    add("--jobs", type=whole_number(1, 256), default=1, metavar="N", help="processes (default 1)")
+    add("--worker", action="store_true", help=argparse.SUPPRESS)
     add("--overwrite", action="store_true", help="start afresh in a folder that has faces")
     return parser
 
@@ -144,7 +147,16 @@ def main(arguments: list[str]) -> int:
     total = sum(stop - start for start, stop in job.blocks)
     try:
         with StopSignals() as signals:
-            run(job, decoder, Progress(total, sys.stderr), signals.check)
+            if job.worker:
+                run(job, decoder, report, signals.check)
+                return 0
+            progress = Progress(total, sys.stderr)
+            if options.jobs > 1:
+                run_workers(_shares(arguments, job, options.jobs), progress.advance, signals.check)
+                run(job, decoder, lambda made=0, kept=0: None, signals.check)
+            else:
+                run(job, decoder, progress.advance, signals.check)
+            progress.finish()
     except LwaeError as error:
         return _fail(error, FAILED)
     except OSError as error:
@@ -184,10 +196,20 @@ def _synth_job(options: argparse.Namespace) -> tuple[Job, NumpyDecoder]:
         number,
         total,
         options.size if options.render else 0,
+        options.worker,
     )
     decoder = NumpyDecoder(model)
-    prepare(job.out, _record(job), options.overwrite)
+    if not job.worker:
+        prepare(job.out, _record(job), options.overwrite)
     return job, decoder
+
+
+def _shares(arguments: list[str], job: Job, jobs: int) -> list[list[str]]:
+    """Arguments of worker processes that share the blocks of a job among them."""
+    jobs = min(jobs, len(job.blocks))
+    shards = job.shards * jobs
+    shares = (f"{job.shard + job.shards * number + 1}/{shards}" for number in range(jobs))
+    return [[*arguments, "--jobs", "1", "--worker", "--shard", share] for share in shares]
 
 
 def _record(job: Job) -> dict:

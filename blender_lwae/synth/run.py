@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from ..backend.decoder import Decoder
 from ..backend.files import atomic_write
 from ..backend.synthesis import BLOCK, Plan, Table, block_ranges, decode_block, single_threaded_blas
 from .folder import TEMPLATE_FILE, THUMBNAILS, remove_leftovers, scratch_folder
-from .progress import Progress
 from .writers import FaceFiles, make_writer, write_template
 
 SHEET_FACES = 60
@@ -20,7 +22,13 @@ SHEET_FACES = 60
 
 @dataclass(frozen=True)
 class Job:
-    """What to make and where: `shard` of `shards` counts from 0; `thumbnail_size` 0 renders nothing."""
+    """What to make and where.
+
+    Attributes:
+        shard: which of `shards` shares of the blocks, from 0.
+        thumbnail_size: pixels; 0 renders nothing.
+        worker: makes faces only; table and contact sheet are its parent's.
+    """
 
     plan: Plan
     out: Path
@@ -29,6 +37,7 @@ class Job:
     shard: int = 0
     shards: int = 1
     thumbnail_size: int = 0
+    worker: bool = False
 
     @property
     def blocks(self) -> list[tuple[int, int]]:
@@ -53,10 +62,11 @@ class Job:
         return name in (TEMPLATE_FILE, self.path("faces", ".csv").name, self.path("contact_sheet", ".png").name)
 
 
-def run(job: Job, decoder: Decoder, progress: Progress, check_stop: Callable[[], None]) -> None:
+def run(job: Job, decoder: Decoder, advance: Callable[..., None], check_stop: Callable[[], None]) -> None:
     """Make every face of the job that is not there yet, then the table and the contact sheet.
 
     Args:
+        advance: told after each step how many faces were `made` and how many were `kept` from an earlier run.
         check_stop: called between files; raises to stop the run, which can be continued later.
 
     Raises:
@@ -65,15 +75,11 @@ def run(job: Job, decoder: Decoder, progress: Progress, check_stop: Callable[[],
     model = job.plan.model
     writer = make_writer(job.format, model, job.out, job.unit, job.scratch)
     thumbnails = _thumbnails(job) if job.thumbnail_size else None
-    table, table_path = Table(job.plan), job.path("faces", ".csv")
-    remove_leftovers(job.out, job.owns)
-    write_template(job.out / TEMPLATE_FILE, model, job.unit)
-    # The table appears when all its faces are there: a folder with a table is complete.
-    with (
-        single_threaded_blas(),
-        scratch_folder(job.scratch),
-        atomic_write(table_path, "w", encoding="utf-8", newline="") as stream,
-    ):
+    table = Table(job.plan)
+    if not job.worker:
+        remove_leftovers(job.out, job.owns)
+        write_template(job.out / TEMPLATE_FILE, model, job.unit)
+    with single_threaded_blas(), scratch_folder(job.scratch), _table_stream(job) as stream:
         stream.write(table.header())
         for start, stop in job.blocks:
             codes = job.plan.codes(start, stop)
@@ -81,20 +87,26 @@ def run(job: Job, decoder: Decoder, progress: Progress, check_stop: Callable[[],
             meshes = writer.missing(start, stop)
             pictures = thumbnails.missing(start, stop) if thumbnails else []
             to_make = len(set(meshes) | set(pictures))
-            progress.advance(kept=stop - start - to_make)
+            advance(kept=stop - start - to_make)
             if not to_make:
                 continue
             vertices = decode_block(decoder, codes)
             labels = {"codes": codes, "values": table.values(codes)}
             for faces in writer.write(meshes, start, vertices, labels) if meshes else ():
-                progress.advance(made=len(set(faces).difference(pictures)))
+                advance(made=len(set(faces).difference(pictures)))
                 check_stop()
             for faces in thumbnails.write(pictures, start, vertices, labels) if pictures else ():
-                progress.advance(made=len(faces))
+                advance(made=len(faces))
                 check_stop()
-    if thumbnails:
+    if thumbnails and not job.worker:
         _contact_sheet(job, thumbnails)
-    progress.finish()
+
+
+def _table_stream(job: Job) -> contextlib.AbstractContextManager[TextIO]:
+    """The table appears when all its faces are there: a folder with a table is complete."""
+    if job.worker:
+        return open(os.devnull, "w", encoding="utf-8")
+    return atomic_write(job.path("faces", ".csv"), "w", encoding="utf-8", newline="")
 
 
 def _thumbnails(job: Job) -> FaceFiles:

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several processes for one run: each is a Blender of its own that makes a share of the blocks."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+
+import bpy
+
+from ..backend.errors import LwaeError
+
+# What `blender --command` does, for the `bpy` module.
+IN_BPY = """
+import os, sys, bpy
+import addon_utils
+package = sys.argv[1]
+addon_utils.enable(package)
+code = sys.modules[package + ".cli"].main(sys.argv[2:])
+sys.stdout.flush(), sys.stderr.flush()
+os._exit(code)
+"""
+
+
+def run_workers(shares: list[list[str]], advance: Callable[..., None], check_stop: Callable[[], None]) -> None:
+    """Run one `lwae` process for each list of arguments until all have ended.
+
+    A worker writes a line for each step: how many faces it made and how many it found made.
+
+    Args:
+        advance: told how many faces were made and kept.
+        check_stop: raises to stop; the workers are then stopped too.
+
+    Raises:
+        LwaeError: with a worker's own sentence, when it fails.
+    """
+    if bpy.app.binary_path:
+        command = [bpy.app.binary_path, "-b", "--command", "lwae"]
+    else:
+        command = [sys.executable, "-c", IN_BPY, __package__.rpartition(".")[0]]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    workers = [subprocess.Popen([*command, *arguments], **pipes) for arguments in shares]
+    lines: queue.Queue[str | None] = queue.Queue()
+    readers = [threading.Thread(target=_read, args=(worker, lines), daemon=True) for worker in workers]
+    try:
+        for reader in readers:
+            reader.start()
+        running = len(workers)
+        while running:
+            check_stop()
+            try:
+                line = lines.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if line is None:
+                running -= 1
+            elif line.startswith("faces "):
+                made, kept = line.split()[1:]
+                advance(made=int(made), kept=int(kept))
+            elif line.startswith("lwae: "):
+                check_stop()  # Ctrl-C reaches the workers too.
+                raise LwaeError(line.removeprefix("lwae: ").strip())
+        failed = [worker for worker in workers if worker.wait()]
+        if failed:
+            raise LwaeError(f"A worker process ended with exit code {failed[0].returncode}; try --jobs 1.")
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker, reader in zip(workers, readers, strict=True):
+            worker.wait()
+            reader.join()
+
+
+def _read(worker: subprocess.Popen, lines: queue.Queue) -> None:
+    for line in worker.stdout:
+        lines.put(line)
+    lines.put(None)
+
+
+def report(made: int = 0, kept: int = 0) -> None:
+    """What a worker says instead of a progress line."""
+    sys.stdout.write(f"faces {made} {kept}\n")
+    sys.stdout.flush()

@@ -67,25 +67,36 @@ def part_arrays(model: FaceModel, part: int) -> tuple[np.ndarray, np.ndarray]:
     return vertices, basis.astype(np.float32)
 
 
-def inverse_gram(model: FaceModel) -> np.ndarray:
-    """(B M B^T + sigma_n^2 I)^-1, float64 [D, D]."""
+def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
+    """What the encoder needs besides the bases.
+
+    Returns:
+        (B M B^T + sigma_n^2 I)^-1, float64 [D, D], and the codes that the closed form finds for each residual basis
+        vector, float32 [all blocks' coefficients, D]: with them the fixed-point iteration stays in code space.
+    """
     parts = [part_arrays(model, k) for k in range(model.part_count)]
     mass = model.network["mass"]
     gram = float(model.header["network"]["sigma_n"]) ** 2 * np.eye(model.code_size)
-    for j, (vertices_j, basis_j) in enumerate(parts):
+    for j in range(len(parts)):
         for k in range(j, len(parts)):
-            vertices_k, basis_k = parts[k]
-            shared, in_j, in_k = np.intersect1d(vertices_j, vertices_k, return_indices=True)
-            if not len(shared):
-                continue
-            root = np.sqrt(mass[shared])[:, None]
-            left = (basis_j[:, in_j] * root).reshape(len(basis_j), -1)
-            right = (basis_k[:, in_k] * root).reshape(len(basis_k), -1)
-            block = (left @ right.T).astype(np.float64)
+            block = _inner_products(parts[j], parts[k], mass)
             gram[model.part_slice(j), model.part_slice(k)] += block
             if j != k:
                 gram[model.part_slice(k), model.part_slice(j)] += block.T
-    return np.linalg.inv(gram)
+    inverse = np.linalg.inv(gram)
+    rows = [np.zeros((0, model.code_size))]
+    for index in range(len(model.header["network"]["residuals"])):
+        arrays = residual_arrays(model, index)
+        residual = arrays["vertices"], arrays["basis"].astype(np.float32)
+        rows.append(np.concatenate([_inner_products(residual, part, mass) for part in parts], axis=1) @ inverse)
+    return inverse, np.concatenate(rows).astype(np.float32)
+
+
+def _inner_products(left: tuple, right: tuple, mass: np.ndarray) -> np.ndarray:
+    """Area-weighted inner products of two local bases (vertices [n], basis [Z, n, 3]), float64 [Z, Z']."""
+    shared, in_left, in_right = np.intersect1d(left[0], right[0], return_indices=True)
+    weighted = left[1][:, in_left] * mass[shared][:, None]
+    return (weighted.reshape(len(weighted), -1) @ right[1][:, in_right].reshape(len(right[1]), -1).T).astype(np.float64)
 
 
 class ResidualBlock:
@@ -102,11 +113,14 @@ class ResidualBlock:
         )
         self.bias0, self.bias1 = arrays["bias0"].astype(np.float32), arrays["bias1"].astype(np.float32)
 
+    def coefficients(self, codes: np.ndarray) -> np.ndarray:
+        """Codes [B, D] to coefficients [B, C] of the block's basis."""
+        own = codes[:, self.columns]
+        return silu(own @ self.weight0 + self.bias0) @ self.weight1 + self.bias1 + own @ self.skip
+
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """Codes [B, D] to displacements [B, n, 3] in mm of the block's own vertices."""
-        own = codes[:, self.columns]
-        coefficients = silu(own @ self.weight0 + self.bias0) @ self.weight1 + self.bias1 + own @ self.skip
-        return (coefficients @ self.basis).reshape(len(codes), -1, 3)
+        return (self.coefficients(codes) @ self.basis).reshape(len(codes), -1, 3)
 
 
 class LocalNumpy:
@@ -116,6 +130,7 @@ class LocalNumpy:
         config = model.header["network"]
         self.model = model
         self.iterations = int(config["encoder_iterations"])
+        _check_shapes(model.network, {"mass": (model.vertex_count,)}, "the network")
         parts = [part_arrays(model, k) for k in range(model.part_count)]
         self.vertices = [vertices for vertices, _ in parts]
         self.bases = [basis.reshape(len(basis), -1) for _, basis in parts]
@@ -153,11 +168,19 @@ class LocalNumpy:
 
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D]."""
-        displacement = np.asarray(vertices, dtype=np.float32) - self.model.mean
-        codes = self._map_codes(displacement)
+        inverse_gram, residual_codes = self._encoder_matrices
+        # In float64: neighbouring bases are alike, so their Gram matrix is badly conditioned.
+        weighted = (vertices - self.model.mean).astype(np.float64) * self.model.network["mass"][:, None]
+        projected = [
+            weighted[:, own].reshape(len(weighted), -1) @ basis.T
+            for own, basis in zip(self.vertices, self.bases, strict=True)
+        ]
+        closed_form = (np.concatenate(projected, axis=1) @ inverse_gram).astype(np.float32)
+        codes = closed_form
         if self.residuals:
             for _ in range(self.iterations):
-                codes = self._map_codes(displacement - self._add_residual(np.zeros_like(displacement), codes))
+                coefficients = np.concatenate([block.coefficients(codes) for block in self.residuals], axis=1)
+                codes = closed_form - coefficients @ residual_codes
         return codes
 
     @cached_property
@@ -169,21 +192,9 @@ class LocalNumpy:
             vertices[:, block.vertices] += block(codes)
         return vertices
 
-    def _map_codes(self, displacement: np.ndarray) -> np.ndarray:
-        # In float64: neighbouring bases are alike, so their Gram matrix is badly conditioned.
-        weighted = displacement.astype(np.float64) * self.model.network["mass"][:, None]
-        projected = np.concatenate(
-            [
-                weighted[:, vertices].reshape(len(weighted), -1) @ basis.T
-                for vertices, basis in zip(self.vertices, self.bases, strict=True)
-            ],
-            axis=1,
-        )
-        return (projected @ self._inverse_gram).astype(np.float32)
-
     @cached_property
-    def _inverse_gram(self) -> np.ndarray:
-        return inverse_gram(self.model)
+    def _encoder_matrices(self) -> tuple[np.ndarray, np.ndarray]:
+        return encoder_matrices(self.model)
 
 
 def _check_shapes(arrays: dict, expected: dict[str, tuple], what: str) -> None:
@@ -194,5 +205,7 @@ def _check_shapes(arrays: dict, expected: dict[str, tuple], what: str) -> None:
 
 
 def _check_vertices(model: FaceModel, vertices: np.ndarray) -> None:
-    if vertices.dtype.kind not in "iu" or (len(vertices) and not 0 <= vertices.min() <= vertices.max() < model.vertex_count):
+    if vertices.dtype.kind not in "iu" or (
+        len(vertices) and not 0 <= vertices.min() <= vertices.max() < model.vertex_count
+    ):
         raise LwaeError("its network names a vertex that does not exist.")

@@ -2,65 +2,81 @@
 """The `local` preset before any training: everything that has a closed form, in seconds.
 
 Basis of part k: PCA of the training displacements weighted by sqrt(w_k), U_k with standard deviations sigma_k.
-The decoder adds sqrt(w_k) sigma_k U_k z_k over the parts, so that codes are in units of sigma, and a code that
-repeats what its training faces did gives w_k times their displacement.
+The decoder adds sqrt(w_k) sigma_k U_k z_k over the parts, so that codes are in units of sigma.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-# Below this weight a part no longer moves a vertex: at most a few micrometres are lost.
+from backend.local_network import REFERENCE_VERTICES
+from trainer.mesh.topology import vertex_areas
+
+# Below this weight a part does not move a vertex: at most a few micrometres are lost.
 SUPPORT = 1e-3
 
 
-@dataclass
-class LocalBasis:
-    """Basis of one part on its own vertices.
-
-    Attributes:
-        vertices: int32 [n].
-        basis: float32 [Z, n, 3], mm per unit of code.
-    """
-
-    vertices: np.ndarray
-    basis: np.ndarray
-
-
-def local_basis(displacements: np.ndarray, weight: np.ndarray, code_size: int) -> LocalBasis:
-    """Principal components of one part.
+def local_arrays(
+    displacements: np.ndarray, mean: np.ndarray, triangles: np.ndarray, weights: np.ndarray, code_size: int
+) -> dict[str, np.ndarray]:
+    """The network arrays of the closed form.
 
     Args:
-        displacements: float32 [S, N, 3], training faces minus their mean.
-        weight: [N], the part's local weight.
-        code_size: at most S - 1 components are kept.
+        displacements: float32 [S, N, 3], training faces minus their mean, mm.
+        mean: [N, 3].
+        triangles: int [T, 3].
+        weights: [K, N].
+        code_size: Z_k of every part; at most S - 1 components exist.
+
+    Returns:
+        mass float32 [N], and for each part k: part{k}/vertices int32 [n], part{k}/basis float16 [Z_k, n, 3].
     """
-    vertices = np.flatnonzero(weight > SUPPORT).astype(np.int32)
+    arrays = {"mass": surface_mass(mean, triangles)}
+    for k, weight in enumerate(weights):
+        vertices = np.flatnonzero(weight > SUPPORT).astype(np.int32)
+        arrays[f"part{k}/vertices"] = vertices
+        arrays[f"part{k}/basis"] = weighted_basis(displacements, vertices, weight, code_size).astype(np.float16)
+    return arrays
+
+
+def weighted_basis(displacements: np.ndarray, vertices: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
+    """sqrt(w) times the principal components of displacements * sqrt(w), in mm per standard deviation.
+
+    Args:
+        vertices: int [n], the vertices that take part.
+        weight: [N].
+
+    Returns:
+        float32 [at most count, n, 3].
+    """
     root = np.sqrt(weight[vertices]).astype(np.float32)[:, None]
-    part = (displacements[:, vertices] * root).reshape(len(displacements), -1)
-    return LocalBasis(vertices, _principal(part, code_size).reshape(-1, len(vertices), 3) * root)
+    rows = (displacements[:, vertices] * root).reshape(len(displacements), -1)
+    return principal_axes(rows, count).reshape(-1, len(vertices), 3) * root
 
 
-def _principal(rows: np.ndarray, count: int) -> np.ndarray:
-    """Principal axes of the rows times their standard deviations, float32 [count, columns].
+def principal_axes(rows: np.ndarray, count: int) -> np.ndarray:
+    """Principal axes of the rows (about zero) times their standard deviations, float32 [at most count, columns].
 
-    From the smaller of the two Gram matrices; signs are fixed so that the result is deterministic.
+    From the smaller of the two Gram matrices; the largest entry of each axis is positive, so that the result is
+    deterministic.
     """
     samples, columns = rows.shape
     count = min(count, samples - 1, columns)
     if samples <= columns:
         values, left = np.linalg.eigh((rows @ rows.T).astype(np.float64))
         values, left = values[::-1][:count], left[:, ::-1][:, :count]
-        axes = (left / np.sqrt(np.maximum(values, 1e-12 * values[0]))).T.astype(np.float32) @ rows
+        values = np.maximum(values, 1e-12 * values[0])
+        axes = (left / np.sqrt(values)).T.astype(np.float32) @ rows
     else:
         values, right = np.linalg.eigh((rows.T @ rows).astype(np.float64))
-        values, axes = values[::-1][:count], right[:, ::-1][:, :count].T.astype(np.float32)
+        values, axes = np.maximum(values[::-1][:count], 0), right[:, ::-1][:, :count].T.astype(np.float32)
     axes *= np.sign(axes[np.arange(count), np.abs(axes).argmax(axis=1)])[:, None]
-    return axes * np.sqrt(np.maximum(values, 0) / samples).astype(np.float32)[:, None]
+    return axes * np.sqrt(values / samples).astype(np.float32)[:, None]
 
 
-def principal_axes(rows: np.ndarray, count: int) -> np.ndarray:
-    """As `_principal`, public for the residual blocks: float32 [at most count, columns]."""
-    return _principal(rows, count)
+def surface_mass(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Each vertex's share of the surface, float32 [N], adding up to REFERENCE_VERTICES."""
+    areas = vertex_areas(mean, triangles)
+    # A vertex without area (a degenerate triangle) still has a position to encode.
+    areas = np.maximum(areas, 1e-2 * areas.mean())
+    return (areas * (REFERENCE_VERTICES / areas.sum())).astype(np.float32)

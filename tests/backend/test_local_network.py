@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+
+from backend.errors import LwaeError
+from backend.numpy_decoder import NumpyDecoder
+from backend.torch_decoder import TorchDecoder
+from tests.toy import toy_model
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["linear", "residuals"])
+def model(request):
+    return toy_model(residuals=request.param)
+
+
+@pytest.fixture
+def codes(model):
+    return model.prior.sample(np.random.default_rng(3), 7)
+
+
+def test_torch_equals_numpy(model, codes):
+    fast, slow = TorchDecoder(model), NumpyDecoder(model)
+    faces = slow.decode(codes)
+    np.testing.assert_allclose(fast.decode(codes), faces, atol=1e-4)
+    np.testing.assert_allclose(fast.encode(faces), slow.encode(faces), atol=1e-4)
+
+
+def test_decode_is_the_sum_that_the_docstring_states(model, codes):
+    expected = np.repeat(model.mean[None].astype(np.float64), len(codes), axis=0)
+    for k in range(model.part_count):
+        basis = model.network[f"part{k}/basis"].astype(np.float64)
+        expected[:, model.network[f"part{k}/vertices"]] += np.einsum(
+            "bz,znc->bnc", codes[:, model.part_slice(k)].astype(np.float64), basis
+        )
+    for index, block in enumerate(model.header["network"]["residuals"]):
+        a = {n.split("/")[1]: v.astype(np.float64) for n, v in model.network.items() if f"residual{index}/" in n}
+        z = np.concatenate([codes[:, model.part_slice(p)] for p in block["parts"]], axis=1).astype(np.float64)
+        lifted = z @ a["weight0"].T + a["bias0"]
+        c = (lifted / (1 + np.exp(-lifted))) @ a["weight1"].T + a["bias1"] + z @ a["skip"].T
+        expected[:, a["vertices"].astype(int)] += np.einsum("bc,cnd->bnd", c, a["basis"])
+    np.testing.assert_allclose(NumpyDecoder(model).decode(codes), expected, atol=1e-4)
+
+
+def test_decode_one_follows_any_path_of_changes(model, codes):
+    decoder = NumpyDecoder(model)
+    reference = decoder.decode(codes)
+    code = codes[0].copy()
+    for target in range(1, len(codes)):
+        for k in range(model.part_count):
+            code[model.part_slice(k)] = codes[target][model.part_slice(k)]
+            decoder.decode_one(code)
+        np.testing.assert_allclose(decoder.decode_one(codes[target]), reference[target], atol=1e-4)
+
+
+def test_decode_one_recomputes_only_the_changed_part(model, codes, monkeypatch):
+    decoder = NumpyDecoder(model)
+    decoder.decode_one(codes[0])
+    kept = list(decoder._network._terms)
+    changed = codes[0].copy()
+    changed[model.part_slice(2)] += 1
+    decoder.decode_one(changed)
+    same = [a is b for a, b in zip(kept, decoder._network._terms, strict=True)]
+    assert same[:3] == [True, True, False] and all(same[3:])
+
+
+def test_a_part_moves_only_its_own_vertices(model, codes):
+    decoder = NumpyDecoder(model)
+    for k in range(model.part_count):
+        changed = codes[:1].copy()
+        changed[:, model.part_slice(k)] += 1
+        moved = np.abs(decoder.decode(changed) - decoder.decode(codes[:1]))[0].max(axis=1) > 0
+        assert moved.any() and not moved[model.weights[k] == 0].any()
+
+
+def test_encoding_is_the_joint_map_solution():
+    model = toy_model(residuals=False)
+    decoder = NumpyDecoder(model)
+    codes = model.prior.sample(np.random.default_rng(1), 4)
+    faces = decoder.decode(codes) + np.random.default_rng(2).normal(size=(4, 266, 3)).astype(np.float32)
+    identity = np.eye(model.code_size, dtype=np.float32)
+    basis = (decoder.decode(identity) - model.mean).reshape(model.code_size, -1).astype(np.float64)
+    mass = np.repeat(model.network["mass"], 3)
+    gram = (basis * mass) @ basis.T + model.header["network"]["sigma_n"] ** 2 * np.eye(model.code_size)
+    expected = np.linalg.solve(gram, (basis * mass) @ (faces - model.mean).reshape(4, -1).T).T
+    np.testing.assert_allclose(decoder.encode(faces), expected, atol=1e-3)
+
+
+def test_encoding_looks_through_the_residual(model):
+    decoder = NumpyDecoder(model)
+    codes = 0.5 * model.prior.sample(np.random.default_rng(1), 4)
+    faces = decoder.decode(codes)
+    again = decoder.decode(decoder.encode(faces))
+    assert np.abs(again - faces).max() < 0.02 * np.abs(faces - model.mean).max()
+
+
+def test_bad_batches_get_a_sentence(model):
+    decoder = NumpyDecoder(model)
+    with pytest.raises(LwaeError, match="belong to another model"):
+        decoder.decode(np.zeros((2, 5), np.float32))
+    with pytest.raises(LwaeError, match="belong to another model"):
+        decoder.encode(np.zeros((1, 7, 3), np.float32))
+    with pytest.raises(LwaeError, match="NaN"):
+        decoder.encode(np.full((1, model.vertex_count, 3), np.nan, np.float32))
+    with pytest.raises(LwaeError, match="NaN"):
+        decoder.decode_one(np.full(model.code_size, np.inf, np.float32))

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from backend.errors import LwaeError
+from backend.lwae_file import FORMAT_VERSION, load_model, read_header, save_model
+from backend.numpy_decoder import NumpyDecoder
+from tests.toy import toy_model
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "toy.lwae"
+    save_model(toy_model(), path)
+    return path
+
+
+def members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def rewrite(path, **changes):
+    """The file with some members replaced (an array), or left out (None)."""
+    contents = members(path)
+    for name, array in changes.items():
+        del contents[f"{name}.npy"]
+        if array is not None:
+            stream = io.BytesIO()
+            np.lib.format.write_array(stream, array, allow_pickle=True)
+            contents[f"{name}.npy"] = stream.getvalue()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+
+
+def with_header(path, **changes):
+    header = json.loads(bytes(np.load(io.BytesIO(members(path)["header.npy"]))))
+    header.update(changes)
+    rewrite(path, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
+
+
+def test_round_trip(path):
+    model, again = toy_model(), load_model(path)
+    codes = model.prior.sample(np.random.default_rng(0), 3)
+    np.testing.assert_array_equal(NumpyDecoder(again).decode(codes), NumpyDecoder(model).decode(codes))
+    assert again.hash == model.hash and again.topology_hash == model.topology_hash
+    assert again.part_names == model.part_names
+    assert [c.name for c in again.controls] == [c.name for c in model.controls]
+    np.testing.assert_array_equal(again.controls[3].direction, model.controls[3].direction)
+    np.testing.assert_array_equal(again.polygon_vertices, model.polygon_vertices)
+    np.testing.assert_array_equal(again.uv, model.uv)
+    assert read_header(path)["licence"] == "CC0-1.0"
+
+
+def test_equal_models_give_equal_bytes(path, tmp_path):
+    save_model(toy_model(), tmp_path / "again.lwae")
+    assert path.read_bytes() == (tmp_path / "again.lwae").read_bytes()
+
+
+def test_every_truncation_is_refused_with_a_sentence(path):
+    content = path.read_bytes()
+    for length in [0, 1, 100, len(content) // 2, len(content) - 1]:
+        path.write_bytes(content[:length])
+        with pytest.raises(LwaeError, match="toy.lwae"):
+            load_model(path)
+
+
+def test_flipped_bytes_never_raise_anything_else(path):
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    refused = 0
+    for position in rng.integers(0, len(content), 150):
+        damaged = bytearray(content)
+        damaged[position] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            load_model(path)
+        except LwaeError as error:
+            assert str(error).endswith(".")
+            refused += 1
+    assert refused > 100
+
+
+def test_a_pickle_is_never_opened(path, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (pytest.fail, ("code of the file ran",))
+
+    rewrite(path, mean=np.array([Bomb()], dtype=object))
+    with pytest.raises(LwaeError, match="not numbers"):
+        load_model(path)
+    (tmp_path / "raw.lwae").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(LwaeError, match="not a .lwae model"):
+        load_model(tmp_path / "raw.lwae")
+
+
+def test_a_newer_format_says_update(path):
+    with_header(path, format_version=FORMAT_VERSION + 1)
+    with pytest.raises(LwaeError, match="update"):
+        load_model(path)
+
+
+def test_other_files_are_not_models(path, tmp_path):
+    with open(tmp_path / "other.lwae", "wb") as stream:
+        np.savez(stream, vertices=np.zeros(3))
+    with pytest.raises(LwaeError, match="not a .lwae model"):
+        load_model(tmp_path / "other.lwae")
+    with pytest.raises(LwaeError, match="no model file"):
+        load_model(tmp_path / "missing.lwae")
+    with_header(path, format="zip of cats")
+    with pytest.raises(LwaeError, match="not a .lwae model"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    "name, array",
+    [
+        ("mean", None),
+        ("mean", np.full((266, 3), np.nan, np.float32)),
+        ("mean", np.zeros((200, 3), np.float32)),
+        ("weights", np.zeros((2, 266), np.float32)),
+        ("polygon_vertices", np.full(1008, 266, np.int32)),
+        ("polygon_sizes", np.full(264, 2, np.int32)),
+        ("control_directions", np.zeros(3, np.float32)),
+        ("prior/factors", np.zeros((5, 5), np.float32)),
+        ("prior/tau", np.array(-1.0)),
+        ("network/part0/basis", np.zeros((4, 1, 3), np.float16)),
+        ("network/part1/vertices", None),
+        ("network/part1/vertices", np.full(266, -1, np.int32)),
+        ("network/residual0/bias1", np.array([np.inf, 0], np.float32)),
+        ("network/residual1/weight0", np.zeros((5, 3), np.float32)),
+        ("network/mass", np.zeros(3, np.float32)),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(path, name, array):
+    rewrite(path, **{name: array})
+    with pytest.raises(LwaeError, match="toy.lwae is not a usable model"):
+        load_model(path)
+
+
+def test_an_unknown_preset_says_update(path):
+    with_header(path, preset="diffusion")
+    with pytest.raises(LwaeError, match="update"):
+        load_model(path)
+
+
+def test_a_false_size_takes_no_memory(path):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 3)})
+    contents = members(path) | {"mean.npy": stream.getvalue()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(LwaeError, match="cut short"):
+        load_model(path)
+
+
+def test_a_full_disk_leaves_the_old_file(path, monkeypatch):
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(LwaeError, match="No space left"):
+        save_model(toy_model(seed=1), path)
+    assert path.read_bytes() == before and [p.name for p in path.parent.iterdir()] == ["toy.lwae"]

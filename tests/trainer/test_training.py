@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from backend.errors import LwaeError
+from backend.lwae_file import load_model
+from backend.numpy_decoder import NumpyDecoder
+from tests.toy import sphere, toy_model
+from trainer import training
+from trainer.cli import main
+from trainer.datasets.dataset import Template, write_dataset
+from trainer.export import export_run
+from trainer.run import create_run, open_run
+from trainer.weights.weights_file import save_weights
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    "local": {"code_size": 6, "hidden": 8, "coefficients": 4, "borders": 2, "epochs": 3, "batch_size": 8, "cycle": 0.5},
+    "paper": {"latent": 8, "filters": [4, 4], "epochs": 2, "batch_size": 8, "cycle": 0.5},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """60 faces: smooth bumps of a sphere, with a bent relation that no linear basis of 6 can hold."""
+    path = tmp_path_factory.mktemp("data") / "bumps"
+    vertices, sizes, corners = sphere()
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(60, 4))
+    waves = np.stack([np.sin((i + 1) * vertices[:, i % 3] / 60) for i in range(4)])
+    bent = np.stack([np.cos(3 * vertices[:, i % 3] / 40 + i) for i in range(4)])
+    motion = 3 * a @ waves + np.abs(a) @ bent
+    faces = (vertices + motion[:, :, None] * vertices / 100).astype(np.float32)
+    template = Template(sizes, corners, np.zeros((0, 2)), np.zeros(len(sizes), np.uint8))
+    write_dataset(path, iter([faces]), 60, template, name="bumps", licence="CC0", provenance="test", seed=0)
+    save_weights(path, toy_model().weights, ["top", "middle", "bottom"])
+    return path
+
+
+def parameters(run):
+    return run.read_checkpoint()["network"]
+
+
+@pytest.mark.parametrize("preset", ["local", "paper"])
+def test_resume_equals_uninterrupted(preset, data, tmp_path, monkeypatch):
+    whole = create_run(tmp_path / "whole", data, preset, SMALL[preset])
+    assert training.train(whole)
+
+    parts = create_run(tmp_path / "parts", data, preset, SMALL[preset])
+    rounds, schedule, steps = 0, training.schedule, []
+
+    def stop_after_three_steps(progress):
+        steps.append(progress)
+        if len(steps) % 3 == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return schedule(progress)
+
+    monkeypatch.setattr(training, "schedule", stop_after_three_steps)
+    while not training.train(open_run(parts.path)):
+        rounds += 1
+    assert rounds >= 2
+    for name, value in parameters(whole).items():
+        assert torch.equal(value, parameters(parts)[name]), name
+    assert whole.read_checkpoint()["history"] == parts.read_checkpoint()["history"]
+
+
+def test_training_improves_on_the_closed_form(data, tmp_path):
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"] | {"epochs": 60, "dropout": 0.0})
+    training.train(run)
+    dataset = run.dataset
+    faces = dataset.vertices[dataset.train]
+    start, trained = run.start_model(), run.trained_model()
+    errors = [np.abs(d.decode(d.encode(faces)) - faces).mean() for d in map(NumpyDecoder, (start, trained))]
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_the_residual_starts_at_zero(data, tmp_path):
+    model = create_run(tmp_path / "run", data, "local", SMALL["local"]).start_model()
+    codes = model.prior.sample(np.random.default_rng(0), 4)
+    linear = NumpyDecoder(model).decode(codes)
+    model.header["network"]["residuals"] = []
+    np.testing.assert_array_equal(NumpyDecoder(model).decode(codes), linear)
+
+
+@pytest.mark.parametrize("preset", ["local", "paper"])
+def test_export_is_a_complete_model(preset, data, tmp_path):
+    run = create_run(tmp_path / "run", data, preset, SMALL[preset] | {"epochs": 1})
+    training.train(run)
+    export_run(run.path, tmp_path / "model.lwae", "bumpy")
+    model = load_model(tmp_path / "model.lwae")
+    assert model.name == "bumpy" and model.part_names == ["top", "middle", "bottom"]
+    assert model.header["training"]["epochs"] == 1 and model.header["licence"] == "CC0"
+    decoder = NumpyDecoder(model)
+    samples = decoder.decode(model.prior.sample(np.random.default_rng(0), 8))
+    assert np.isfinite(samples).all() and {control.part for control in model.controls} == {0, 1, 2}
+
+
+def test_sigterm_leaves_a_checkpoint_and_resume_finishes(data, tmp_path):
+    command = [sys.executable, "-m", "trainer", "train"]
+    run = tmp_path / "run"
+    options = ["--out", str(run), "--epochs", "40000", "--set", "code_size=6", "--set", "hidden=8"]
+    process = subprocess.Popen([*command, str(data), *options], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    started = process.stderr.readline()
+    assert "Training" in started
+    time.sleep(1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and "--resume" in errors
+    config = json.loads((run / "config.json").read_text())
+    config["epochs"] = open_run(run).read_checkpoint()["epoch"] + 1
+    (run / "config.json").write_text(json.dumps(config))
+    finished = subprocess.run([*command, "--resume", str(run)], cwd=ROOT, timeout=120, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_bad_input_gets_a_sentence(data, tmp_path, capsys):
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"])
+    with pytest.raises(LwaeError, match="exists already"):
+        create_run(tmp_path / "run", data, "local", {})
+    with pytest.raises(LwaeError, match="no option colour"):
+        create_run(tmp_path / "other", data, "local", {"colour": 1})
+    with pytest.raises(LwaeError, match="not a data set"):
+        create_run(tmp_path / "other", tmp_path, "local", {})
+    with pytest.raises(LwaeError, match="no checkpoint yet"):
+        export_run(run.path, tmp_path / "model.lwae")
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(b"damaged")
+    with pytest.raises(LwaeError, match="damaged"):
+        training.train(open_run(run.path))
+    assert main(["evaluate", str(tmp_path / "nothing")]) == 1
+    assert main(["train", str(data)]) == 1
+    errors = capsys.readouterr().err
+    assert "is not a run" in errors and "--out" in errors
+    with pytest.raises(SystemExit) as stop:
+        main(["weights", str(data), "--parts", "none"])
+    assert stop.value.code == 2

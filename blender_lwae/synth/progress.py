@@ -35,11 +35,8 @@ class Progress:
     def line(self) -> str:
         seconds = max(time.monotonic() - self._start, 1e-6)
         rate = self.made / seconds
-        text = (
-            f"synth {self.done}/{self.total} faces, {rate:.3g} faces/s"
-            if rate < 1000
-            else (f"synth {self.done}/{self.total} faces, {rate:.0f} faces/s")
-        )
+        digits = f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}"
+        text = f"synth {self.done}/{self.total} faces, {digits} faces/s"
         if self.made and self.done < self.total:
             left = round((self.total - self.done) / rate)
             text += f", {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"

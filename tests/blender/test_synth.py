@@ -2,6 +2,7 @@
 """The synth command inside Blender: every format, labels, part combinations, resuming, refusals."""
 
 import csv
+import io
 
 import bpy
 import numpy as np
@@ -91,9 +92,7 @@ def test_npz_holds_blocks_with_their_labels(synth, addon, model):
         assert block["index"].tolist() == list(range(64, 70))
         assert np.array_equal(block["codes"], codes(folder, model)[64:])
         assert np.allclose(block["vertices"], expected(addon, model, folder)[64:], atol=1e-6)
-        assert np.allclose(
-            block["values"][5, 0], float(table[69][f"{model.part_names[0]}.{model.controls[0].name}"])
-        )
+        assert np.allclose(block["values"][5, 0], float(table[69][f"{model.part_names[0]}.{model.controls[0].name}"]))
     with np.load(folder / "template.npz", allow_pickle=False) as template:
         assert np.array_equal(template["polygon_vertices"], model.polygon_vertices)
         assert np.allclose(template["part_weights"].sum(0), 1, atol=1e-3)
@@ -190,9 +189,7 @@ def test_render_gives_thumbnails_and_a_contact_sheet(synth):
     sheet = _loaded(folder / "contact_sheet.png")
     assert tuple(sheet.size) == (2 * 64 + 3 * 8, 64 + 2 * 8)
     shown = (np.array(sheet.pixels).reshape(80, 152, -1)[8:72, 8:72, :3] * 255).round()
-    assert np.array_equal(
-        shown, (np.array(faces["face_000000.png"].pixels).reshape(64, 64, -1)[..., :3] * 255).round()
-    )
+    assert np.array_equal(shown, (np.array(faces["face_000000.png"].pixels).reshape(64, 64, -1)[..., :3] * 255).round())
     assert not list(folder.glob(".*"))
 
 
@@ -259,3 +256,23 @@ def test_scene_of_the_file_is_left_alone(synth):
     before = {item.name for item in bpy.context.scene.objects}
     assert synth("--count", 1, "--format", "stl", "--render", "--size", 32)[0] == 0
     assert {item.name for item in bpy.context.scene.objects} == before
+
+
+def test_progress_is_one_line_on_a_terminal_and_few_lines_elsewhere(addon):
+    class Stream(io.StringIO):
+        terminal = True
+
+        def isatty(self):
+            return self.terminal
+
+    terminal, log = Stream(), Stream()
+    log.terminal = False
+    for stream in (terminal, log):
+        progress = addon("synth.progress").Progress(100, stream, terminal_interval=0)
+        progress.advance(kept=40)
+        for _ in range(60):
+            progress.advance(made=1)
+        progress.finish()
+    assert terminal.getvalue().count("\n") == 1 and terminal.getvalue().count("\r") > 50
+    assert "synth 99/100 faces, " in terminal.getvalue() and " left" in terminal.getvalue()
+    assert log.getvalue().startswith("synth 100/100 faces, ") and log.getvalue().count("\n") == 1

@@ -43,7 +43,7 @@ def test_in_real_blender():
 
 
 @pytest.mark.skipif(not BLENDER_GUI, reason="neither BLENDER_GUI nor BLENDER-gui is an executable")
-def test_slider_is_dragged_in_a_window(tmp_path):
+def test_drag_and_render_in_a_window(tmp_path):
     result = run([], blender=BLENDER_GUI, window=True, screenshot=tmp_path / "screen.png", timeout=300)
     assert result.returncode == 0, f"{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
-    assert "slider [0] to" in result.stdout
+    assert "slider [0] to" in result.stdout and "rendered [1, 6, 11]" in result.stdout

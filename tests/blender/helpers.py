@@ -49,3 +49,45 @@ def slide(mesh: bpy.types.Mesh, value: float, part: int = 0, control: int = 0) -
 
 def slider_path(part: int = 0, control: int = 0) -> str:
     return f"lwae.parts[{part}].controls[{control}].value"
+
+
+def camera_and_light() -> None:
+    """A camera before the face; renders of 48 x 48 pixels."""
+    scene = bpy.context.scene
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    camera.location, camera.rotation_euler = (0, -1, 0), (np.pi / 2, 0, 0)
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    scene.world = bpy.data.worlds.new("White")
+    scene.render.resolution_x = scene.render.resolution_y = 48
+    scene.render.resolution_percentage = 100
+    scene.render.film_transparent = True
+    scene.render.image_settings.file_format = "PNG"
+
+
+def cycles() -> None:
+    """The same pixels each time, quickly."""
+    scene = bpy.context.scene
+    scene.render.engine = "CYCLES"
+    scene.cycles.device = "CPU"
+    scene.cycles.samples = 4
+    scene.cycles.use_denoising = False
+    scene.cycles.seed = 0
+    scene.render.threads_mode = "FIXED"
+    scene.render.threads = 1
+
+
+def exaggerate(face) -> None:
+    """Keyframes large enough to be seen in few pixels."""
+    for number, control in enumerate(face.data.lwae.parts[0].controls):
+        for frame, value in ((1, -8), (11, 8)):
+            control.value = value
+            face.data.keyframe_insert(slider_path(0, number), frame=frame)
+
+
+def pixels(path) -> np.ndarray:
+    """A picture file as floats, row by row."""
+    image = bpy.data.images.load(str(path))
+    result = np.array(image.pixels[:])
+    bpy.data.images.remove(image)
+    return result

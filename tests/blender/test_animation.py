@@ -4,7 +4,19 @@
 import bpy
 import numpy as np
 import pytest
-from helpers import evaluated_positions, expected, face_controls, positions, slide, slider_path, values
+from helpers import (
+    camera_and_light,
+    cycles,
+    evaluated_positions,
+    exaggerate,
+    expected,
+    face_controls,
+    pixels,
+    positions,
+    slide,
+    slider_path,
+    values,
+)
 
 
 @pytest.fixture
@@ -74,47 +86,12 @@ def test_keyframes_on_two_faces_and_a_linked_duplicate(keyed, new_face):
     assert np.allclose(evaluated_positions(twin), evaluated_positions(keyed), atol=1e-7)
 
 
-def camera_and_light() -> None:
-    scene = bpy.context.scene
-    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
-    camera.location, camera.rotation_euler = (0, -1, 0), (np.pi / 2, 0, 0)
-    scene.collection.objects.link(camera)
-    scene.camera = camera
-    scene.world = bpy.data.worlds.new("White")
-    scene.render.resolution_x = scene.render.resolution_y = 48
-    scene.render.resolution_percentage = 100
-    scene.render.film_transparent = True
-    scene.render.image_settings.file_format = "PNG"
-
-
 def render(path, frame: int) -> np.ndarray:
     scene = bpy.context.scene
     scene.frame_start = scene.frame_end = frame
     scene.render.filepath = str(path / "f")
     bpy.ops.render.render(animation=True)
-    image = bpy.data.images.load(str(path / f"f{frame:04d}.png"))
-    pixels = np.array(image.pixels[:])
-    bpy.data.images.remove(image)
-    return pixels
-
-
-def cycles() -> None:
-    scene = bpy.context.scene
-    scene.render.engine = "CYCLES"
-    scene.cycles.device = "CPU"
-    scene.cycles.samples = 4
-    scene.cycles.use_denoising = False
-    scene.cycles.seed = 0
-    scene.render.threads_mode = "FIXED"
-    scene.render.threads = 1
-
-
-def exaggerate(face) -> None:
-    """Keyframes large enough to be seen in few pixels."""
-    for number, control in enumerate(face.data.lwae.parts[0].controls):
-        for frame, value in ((1, -8), (11, 8)):
-            control.value = value
-            face.data.keyframe_insert(slider_path(0, number), frame=frame)
+    return pixels(path / f"f{frame:04d}.png")
 
 
 def test_rendered_frames_show_their_own_shape(new_face, tmp_path):

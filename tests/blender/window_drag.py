@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs in a Blender with a window: drags a real slider of the Faces tab and presses buttons by simulated events.
+"""Runs in a Blender with a window: drags a real slider, presses Randomise, and renders an animation as a job.
 
     blender --factory-startup --enable-event-simulate --python window_drag.py
 
@@ -106,6 +106,38 @@ def steps():
     yield 0.5
     if SETTINGS.get("screenshot") and shutil.which("import"):
         subprocess.run(["import", "-window", "root", SETTINGS["screenshot"]], check=True)
+    yield from render_as_a_job()
+
+
+def render_as_a_job():
+    """Frames rendered while the window stays alive, with motion blur, are those of a plain render."""
+    from helpers import camera_and_light, cycles, exaggerate, pixels
+
+    camera_and_light()
+    cycles()
+    exaggerate(bpy.context.object)
+    scene = bpy.context.scene
+    scene.render.use_motion_blur = True
+    scene.frame_start, scene.frame_end, scene.frame_step = 1, 11, 5
+    bpy.context.preferences.view.render_display_type = "NONE"
+    folder = Path(bpy.app.tempdir)
+    for kind in ("job", "plain"):
+        scene.frame_set(1)
+        scene.render.filepath = str(folder / kind)
+        if kind == "job":
+            bpy.ops.render.render("INVOKE_DEFAULT", animation=True)
+            yield 0.5
+            while bpy.app.is_job_running("RENDER"):
+                yield 0.1
+        else:
+            bpy.ops.render.render(animation=True)
+    frames = {}
+    for frame in (1, 6, 11):
+        job, plain = (pixels(folder / f"{kind}{frame:04d}.png") for kind in ("job", "plain"))
+        assert abs(job - plain).mean() < 0.003, f"frame {frame} of the render job shows another shape"
+        frames[frame] = job
+    assert abs(frames[1] - frames[11]).max() > 0.2
+    print("rendered", sorted(frames), flush=True)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from .closed_form import weighted_basis
 
 DEFAULTS = {
     "code_size": 64,
-    "sigma_n": 0.1,
+    "sigma_n": 0.03,
     "encoder_iterations": 4,
     "hidden": 128,
     "coefficients": 32,

@@ -11,6 +11,8 @@ from backend.decoder import Decoder
 from backend.files import atomic_write
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
+from trainer.datasets.dataset import Dataset
+from trainer.latent import fit_latent
 from trainer.run import open_run
 
 from .evaluate import evaluate
@@ -32,7 +34,7 @@ def evaluate_run(path: Path, seed: int = 0) -> str:
     run = open_run(path)
     trained = run.trained_model()
     models: dict[str, Decoder] = {"trained": NumpyDecoder(trained)}
-    closed_forms = closed_form_models(trained) if trained.preset == "local" else {}
+    closed_forms = closed_form_models(trained, run.dataset) if trained.preset == "local" else {}
     results = evaluate(
         models | closed_forms, run.dataset, seed, trained="trained", closed_forms=list(closed_forms)
     )
@@ -44,11 +46,11 @@ def evaluate_run(path: Path, seed: int = 0) -> str:
     return format_table(results)
 
 
-def closed_form_models(model: FaceModel) -> dict[str, NumpyDecoder]:
+def closed_form_models(model: FaceModel, dataset: Dataset) -> dict[str, NumpyDecoder]:
     """The same bases without residual blocks, over a grid of the encoder's noise."""
     network = model.header["network"]
     result = {}
     for sigma in sorted({*SIGMAS, network["sigma_n"]}):
         header = {**model.header, "network": {**network, "residuals": [], "sigma_n": sigma}}
-        result[f"closed {sigma:g}"] = NumpyDecoder(dataclasses.replace(model, header=header))
+        result[f"closed {sigma:g}"] = NumpyDecoder(fit_latent(dataclasses.replace(model, header=header), dataset))
     return result

@@ -10,7 +10,7 @@ import numpy as np
 
 from backend.files import atomic_write
 from trainer.datasets.dataset import load_dataset
-from trainer.mesh.topology import triangulate
+from trainer.mesh.topology import polygon_edges, triangulate
 
 from .local_weights import local_weights, mean_face, weights_report
 from .part_names import name_parts
@@ -34,7 +34,8 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, **options) -> str:
     template = dataset.template
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     faces = dataset.vertices[dataset.train]
-    weights = local_weights(faces, triangles, parts, rng=np.random.default_rng(seed), **options)
+    edges = polygon_edges(template.polygon_sizes, template.polygon_vertices)
+    weights = local_weights(faces, triangles, parts, rng=np.random.default_rng(seed), edges=edges, **options)
     mean = mean_face(faces)
     names = name_parts(weights, mean, template.region_names, template.region_of_vertex)
     save_weights(data, weights, names)

@@ -19,6 +19,7 @@ from backend.errors import LwaeError
 from trainer.mesh.topology import (
     adjacency,
     connected_components,
+    geodesic_distances,
     mirror_map,
     nearest_source,
     triangle_edges,
@@ -36,7 +37,9 @@ LOOSE_SHARE = 0.1  # a component with a smaller share of the vertices belongs wh
 CUTOFF = 1e-3  # smaller weights become 0, so that a part has its own vertices and no others
 DIFFUSION_STEPS = 4
 SEAM_SHARPEN = 32
-SEAM_BETA = 4.0
+SEAM_BETA = 2.0
+SEAM_REACH_MM = 8.0  # from a border, where beta has doubled; it grows with the fourth power
+MOST_STIFFNESS = 1e4
 FACE_BLOCK = 64  # faces read at a time
 COVARIANCE_NUMBERS = 60_000_000  # how much of the training set the seam's covariances are measured on
 
@@ -47,6 +50,7 @@ def local_weights(
     parts: int = 8,
     *,
     rng: np.random.Generator,
+    edges: np.ndarray | None = None,
     normalise: bool = True,
     sparsity: float = 0.5,
     sparse_factor: str = "W",
@@ -64,6 +68,7 @@ def local_weights(
         triangles: [T, 3].
         parts: K.
         rng: draws the start of the NMF.
+        edges: [E, 2], the polygons' own edges, for the seams (default: those of the triangles).
         normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by
             how much, and weigh it by `votes`; False is the plain reading of the paper.
         sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
@@ -117,7 +122,9 @@ def local_weights(
     if smoothing == "diffusion":
         weights = diffuse(weights, triangles)
     elif smoothing == "seam":
-        weights = seam_optimal(weights, vertices, mean, triangles, seam_beta)
+        weights = seam_optimal(
+            weights, vertices, mean, triangles, triangle_edges(triangles) if edges is None else edges, seam_beta
+        )
     weights = partition_of_unity(weights)
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
@@ -283,39 +290,51 @@ def diffuse(weights: np.ndarray, triangles: np.ndarray, steps: int = DIFFUSION_S
 
 
 def seam_optimal(
-    weights: np.ndarray, vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray, beta: float = SEAM_BETA
+    weights: np.ndarray,
+    vertices: np.ndarray,
+    mean: np.ndarray,
+    triangles: np.ndarray,
+    edges: np.ndarray,
+    beta: float = SEAM_BETA,
 ) -> np.ndarray:
     """Weights near the given (hard) ones that make the borders of mixed faces as smooth as real faces are.
 
-    Solves (Q + beta I) w_k = beta h_k with Q from `seam_matrix`: the smallest sum over vertices of the
-    roughness that mixing adds, relative to the natural one, plus beta |w - h|^2. Constants are in Q's null
-    space, so columns still sum to 1 and loose components stay whole.
+    Solves (Q + B) w_k = B h_k with Q from `seam_matrix`: the smallest sum over vertices of the roughness that
+    mixing adds, relative to the natural one, plus beta_v |w_v - h_v|^2. beta_v grows with the distance from the
+    nearest border of the hard weights, so that a part does not leak far into its neighbours. Constants are in Q's
+    null space and B is the same for all parts, so columns still sum to 1 and loose components stay whole.
 
     Args:
         weights: h, float64 [N, K].
         vertices: [S, N, 3] training faces.
         mean: [N, 3].
         triangles: [T, 3].
-        beta: the larger, the harder the borders stay.
+        edges: [E, 2], see `seam_matrix`.
+        beta: at the borders; the larger, the harder they stay.
     """
     if beta <= 0:
         raise LwaeError(f"The seam's beta must be above 0, not {beta:g}.")
-    system = seam_matrix(vertices, mean, triangles) + beta * sp.identity(len(mean), format="csr")
+    label = weights.argmax(axis=1)
+    border = np.unique(edges[label[edges[:, 0]] != label[edges[:, 1]]])
+    distance = geodesic_distances(mean, triangles, border) if len(border) else np.full(len(mean), np.inf)
+    stiffness = np.minimum(beta * (1 + (distance / SEAM_REACH_MM) ** 4), MOST_STIFFNESS)
+    system = seam_matrix(vertices, mean, edges) + sp.diags(stiffness)
     solver = splu(
         system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
     )
-    return solver.solve(beta * np.ascontiguousarray(weights))
+    return solver.solve(stiffness[:, None] * weights)
 
 
-def seam_matrix(vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> sp.csr_matrix:
+def seam_matrix(vertices: np.ndarray, mean: np.ndarray, edges: np.ndarray) -> sp.csr_matrix:
     """Q of the quadratic form w.Q w = sum_v E|sum_i L_vi (w_i - w_v) D_i|^2 / E|(L D)_v|^2, float64 [N, N].
 
     D is the difference of two random training faces and L the umbrella Laplacian: where two faces are mixed
     by w, the numerator is the bending that comes from w alone, the denominator what real differences have at
-    that vertex.
+    that vertex. `edges` [E, 2] are best the polygons' own: on those of a triangulation the weights fit themselves to
+    diagonals that nobody sees.
     """
     count = len(mean)
-    laplacian = umbrella_laplacian(triangle_edges(triangles), count)
+    laplacian = umbrella_laplacian(edges, count)
     faces = max(2, min(len(vertices), COVARIANCE_NUMBERS // (3 * count)))
     picked = np.unique(np.linspace(0, len(vertices) - 1, faces).astype(int))
     motion = np.empty((count, len(picked), 3), dtype=np.float32)
@@ -327,7 +346,7 @@ def seam_matrix(vertices: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -
     natural = np.einsum("vm,vm->v", bending, bending, dtype=np.float64)
     natural = np.maximum(natural, 1e-3 * np.median(natural[natural > 0]) if natural.any() else 1.0)
 
-    graph = adjacency(triangle_edges(triangles), count)
+    graph = adjacency(edges, count)
     degree = np.diff(graph.indptr)
     rows, columns, values = [], [], []
     for d in np.unique(degree[degree > 0]):

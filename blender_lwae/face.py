@@ -84,7 +84,8 @@ def read_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None 
     """The code of a face, float32 [D], from its own slider values or from the given ones."""
     if values is None:
         values = read_values(mesh.lwae)
-    return read_rest(mesh.lwae, model) + models.tools(model).controls @ values
+    with np.errstate(over="ignore", invalid="ignore"):  # A driver may give any number; the decoder refuses.
+        return read_rest(mesh.lwae, model) + models.tools(model).controls @ values
 
 
 def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int]) -> list[str]:

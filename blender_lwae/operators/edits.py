@@ -16,6 +16,9 @@ def _poll_edited(cls, context) -> bool:
     if trouble is None or trouble.kind != "EDITED":
         cls.poll_message_set(trouble.sentence if trouble else "The mesh is as the sliders say: there is no edit.")
         return False
+    if active_face(context).override_library:
+        cls.poll_message_set("This face was edited in its own file. Decide there.")
+        return False
     return True
 
 
@@ -34,7 +37,7 @@ class LWAE_OT_keep_edit(bpy.types.Operator):
         mesh = active_face(context)
         model = face.model_of(mesh)
         code = face.read_code(mesh, model, face.applied_values(mesh.lwae))
-        shown = models.decoder(model).decode_one(code) / np.float32(MM_PER_METRE)
+        shown = models.decoder(model).decode(code[None])[0] / np.float32(MM_PER_METRE)
         face.store_offset(mesh, writer.read_positions(mesh) - shown)
         sync.write(mesh)
         return {"FINISHED"}

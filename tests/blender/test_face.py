@@ -71,6 +71,18 @@ def test_typed_values_go_beyond_three(new_face):
     assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
 
 
+def test_a_value_that_is_no_number_leaves_the_mesh_as_it_was(new_face):
+    mesh = new_face().data
+    slide(mesh, 1)
+    before = positions(mesh)
+    for bad in (float("nan"), float("inf")):
+        slide(mesh, bad, part=1)
+        bpy.context.view_layer.update()
+        assert np.isfinite(positions(mesh)).all()
+    slide(mesh, 0, part=1)
+    assert np.allclose(positions(mesh), before, atol=1e-7)
+
+
 def test_two_faces_at_once_are_independent(new_face):
     one, two = new_face().data, new_face().data
     still = positions(two)

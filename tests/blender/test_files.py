@@ -163,6 +163,19 @@ def test_linked_face_that_was_sculpted_is_left_alone(library, addon):
     assert addon("face").trouble(face.data).kind == "EDITED"
 
 
+def test_overridden_face_that_was_sculpted_is_left_alone(library, addon):
+    bpy.ops.wm.open_mainfile(filepath=library)
+    bpy.data.objects["Face"].data.vertices[3].co.z += 0.03
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    face = override(library)
+    before = positions(face.data)
+    slide(face.data, 2, part=1)
+    assert np.array_equal(positions(face.data), before)
+    assert not bpy.ops.lwae.keep_edit.poll()
+    assert not bpy.ops.lwae.overwrite_edit.poll()
+
+
 def override(path):
     """The face of another file, its object and mesh overridden here."""
     linked = load_face(path, link=True)

@@ -106,7 +106,47 @@ def steps():
     yield 0.5
     if SETTINGS.get("screenshot") and shutil.which("import"):
         subprocess.run(["import", "-window", "root", SETTINGS["screenshot"]], check=True)
+    yield from draw_each_state()
     yield from render_as_a_job()
+
+
+def draw_each_state():
+    """The panels of a face in all its troubles are drawn; an error in drawing is printed, and the caller looks."""
+    face = bpy.context.object
+    mesh = face.data
+    view_of = {"window": window(), "area": view(), "region": region("WINDOW")}
+
+    def edited():
+        mesh.vertices[0].co.z += 0.01
+        mesh.update()
+
+    def another_model():
+        mesh.lwae.model_hash = "0" * 16
+
+    def nothing_active():
+        bpy.context.view_layer.objects.active = None
+
+    def face_again():
+        mesh.lwae.model_hash = model_hash
+        bpy.context.view_layer.objects.active = face
+
+    model_hash = mesh.lwae.model_hash
+    for state in (
+        edited,
+        bpy.ops.lwae.keep_edit,
+        lambda: bpy.ops.object.mode_set(mode="EDIT"),
+        lambda: bpy.ops.object.mode_set(mode="OBJECT"),
+        another_model,
+        nothing_active,
+        face_again,
+        bpy.ops.lwae.remove_offset,
+    ):
+        with bpy.context.temp_override(**view_of):
+            state()
+        for item in view().regions:
+            item.tag_redraw()
+        yield 0.4
+    print("drew all states", flush=True)
 
 
 def render_as_a_job():

@@ -105,7 +105,8 @@ def environment(folder: str, python: str, requirements: list[str]) -> Path:
     venv = ROOT / f"{folder}-{major}.{minor}"
     inside = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = venv / "installed.txt"
-    wanted = "\n".join([*requirements, CONSTRAINTS.read_text(encoding="utf-8")])
+    sources = [CONSTRAINTS, *([ROOT / "pyproject.toml"] if any(r.startswith(".") for r in requirements) else [])]
+    wanted = "\n".join([*requirements, *(source.read_text(encoding="utf-8") for source in sources)])
     if inside.exists() and done.exists() and done.read_text(encoding="utf-8") == wanted:
         return inside
     print(f"Setting up {venv.name} (once; this downloads packages) ...", flush=True)
@@ -142,9 +143,7 @@ def blender_program() -> str | None:
         return None
     found = shutil.which(named)
     if not found:
-        raise MakeError(
-            f"The environment variable BLENDER names {named}, which is no program; correct or unset it."
-        )
+        raise MakeError(f"The environment variable BLENDER names {named}, which is no program; correct or unset it.")
     return os.path.abspath(found)
 
 

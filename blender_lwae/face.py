@@ -84,8 +84,7 @@ def read_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None 
     """The code of a face, float32 [D], from its own slider values or from the given ones."""
     if values is None:
         values = read_values(mesh.lwae)
-    with np.errstate(over="ignore", invalid="ignore"):  # A driver may give any number; the decoder refuses.
-        return read_rest(mesh.lwae, model) + models.tools(model).controls @ values
+    return read_rest(mesh.lwae, model) + models.tools(model).controls @ values
 
 
 def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int]) -> list[str]:
@@ -145,7 +144,7 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
         return Trouble(
             "SLIDERS", "The installed model has other sliders than this face. Apply it to keep a plain mesh."
         )
-    if state.stamp and not _is_ours(mesh):
+    if state.stamp and writer.stamp(mesh) != state.stamp:
         return Trouble("EDITED", "This mesh was edited by hand. Keep that edit as an offset, or overwrite it.")
     return None
 
@@ -170,19 +169,7 @@ def store_offset(mesh: bpy.types.Mesh, offset: np.ndarray | None) -> None:
         attribute.data.foreach_set("vector", np.ascontiguousarray(offset, dtype=np.float32).ravel())
 
 
-# Stamps of what this process wrote to linked and overridden meshes, whose own `stamp` Blender may put back.
-_written_linked: set[str] = set()
-
-
 def store_stamp(mesh: bpy.types.Mesh, applied: str) -> None:
     """Note on the mesh what it shows and where its vertices are, so that an artist's edit is told from ours."""
-    stamp = writer.stamp(mesh)
     mesh.lwae.applied = applied
-    mesh.lwae.stamp = stamp
-    if mesh.library or mesh.override_library:
-        _written_linked.add(stamp)
-
-
-def _is_ours(mesh: bpy.types.Mesh) -> bool:
-    stamp = writer.stamp(mesh)
-    return stamp == mesh.lwae.stamp or stamp in _written_linked
+    mesh.lwae.stamp = writer.stamp(mesh)

@@ -46,6 +46,8 @@ class LwaeControl(PropertyGroup):
         description="How much of this: 0 is the average face and 1 a usual difference between people. "
         "Type a number to go beyond 3",
         default=0.0,
+        min=-100.0,
+        max=100.0,
         soft_min=-3.0,
         soft_max=3.0,
         step=5,

@@ -198,7 +198,16 @@ def test_overridden_face_has_sliders_of_its_own(library, addon, tmp_path):
     bpy.context.scene.frame_set(11)
     assert np.allclose(positions(mesh), at(mesh, 2), atol=1e-6)
     bpy.context.scene.frame_set(1)
+    bpy.ops.ed.undo_push(message="One")
+    bpy.context.scene.frame_set(5)
+    bpy.ops.ed.undo_push(message="Two")
+    assert addon("face").trouble(mesh) is None
+    bpy.ops.ed.undo()
+    bpy.context.scene.frame_set(1)
+    mesh = next(mesh for mesh in bpy.data.meshes if mesh.override_library)
+    assert addon("face").trouble(mesh) is None
     shown = positions(mesh)
+    assert np.allclose(shown, at(mesh, -2), atol=1e-6)
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "user.blend"))
     assert addon("face").trouble(mesh) is None
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)

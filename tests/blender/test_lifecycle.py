@@ -115,6 +115,8 @@ def test_sync_comes_to_rest(new_face, addon):
         for _ in range(5):
             bpy.context.view_layer.update()
             bpy.context.scene.frame_set(bpy.context.scene.frame_current + 1)
+        assert len(writes) == 3
+        bpy.ops.lwae.randomise_face(seed=1)
+        assert len(writes) == 4
     finally:
         writer.write_positions = original
-    assert len(writes) == 3

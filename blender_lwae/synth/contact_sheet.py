@@ -18,13 +18,16 @@ PAPER = 24  # Grey level between the pictures.
 MAX_WIDTH = 3000
 
 
-def write_contact_sheet(pictures: list[Path], path: Path) -> None:
-    """Put PNGs of one size side by side, row by row, about 4:3.
+def write_contact_sheet(pictures: list[Path], path: Path, columns: int = 0) -> None:
+    """Put PNGs of one size side by side, row by row.
+
+    Args:
+        columns: pictures in a row; 0 makes the sheet about 4:3.
 
     Raises:
         LwaeError: when it cannot be written.
     """
-    columns = math.ceil(math.sqrt(len(pictures) * 4 / 3))
+    columns = columns or math.ceil(math.sqrt(len(pictures) * 4 / 3))
     rows = math.ceil(len(pictures) / columns)
     first = _read_png(pictures[0])
     step = max(1, math.ceil(columns * first.shape[1] / MAX_WIDTH))

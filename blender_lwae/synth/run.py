@@ -120,7 +120,11 @@ def _thumbnails(job: Job) -> FaceFiles:
 def _contact_sheet(job: Job, thumbnails: FaceFiles) -> None:
     from .contact_sheet import write_contact_sheet
 
-    names = [name for start, stop in job.blocks for name, _ in thumbnails.names(start, stop)]
-    paths = [job.out / THUMBNAILS / name for name in names[:SHEET_FACES]]
-    if paths:
-        write_contact_sheet(paths, job.path("contact_sheet", ".png"))
+    # Of part combinations, a row for each pair of target and source.
+    parts = len(job.plan.parts)
+    columns = parts if job.plan.combines and 1 < parts <= SHEET_FACES // 2 else 0
+    shown = SHEET_FACES // columns * columns if columns else SHEET_FACES
+    names = [name for start, stop in job.blocks for name, _ in thumbnails.names(start, stop)][:shown]
+    if names:
+        paths = [job.out / THUMBNAILS / name for name in names]
+        write_contact_sheet(paths, job.path("contact_sheet", ".png"), columns)

@@ -40,4 +40,5 @@ def test_package_imports_without(package, blocked, left_out):
 
 def test_backend_imports_relatively_so_that_the_zip_can_carry_it():
     for file in (ROOT / "backend").rglob("*.py"):
-        assert not [line for line in file.read_text().splitlines() if line.startswith(("import backend", "from backend"))]
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if line.startswith(("import backend", "from backend"))]

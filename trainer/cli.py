@@ -108,8 +108,12 @@ def _weights(options: argparse.Namespace) -> None:
     from .weights.find_parts import find_parts
 
     names = ("sparsity", "sparse_factor", "penalty", "sharpen", "smoothing", "normalise", "seed")
-    report = find_parts(options.data, options.parts, **{name: getattr(options, name) for name in names})
-    print(report)
+    values = {name: getattr(options, name) for name in names}
+    usual = vars(_parser().parse_args(["weights", "DATA"]))
+    changed = [f"--{name.replace('_', '-')} {value}" for name, value in values.items() if value != usual[name]]
+    changed = [text.replace("--normalise False", "--no-normalise") for text in changed]
+    command = " ".join(["python -m trainer weights DATA --parts", str(options.parts), *changed])
+    print(find_parts(options.data, options.parts, command=command, **values))
 
 
 def _train(options: argparse.Namespace) -> int:

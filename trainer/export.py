@@ -9,7 +9,7 @@ from pathlib import Path
 from backend.lwae_file import load_model, save_model
 from backend.model import FaceModel
 
-from .run import open_run
+from .run import DEFAULTS, Run, open_run
 
 
 def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
@@ -22,8 +22,25 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
     model = run.trained_model()
     if name:
         model.header["name"] = name
+    model.header["rebuild"] = "\n".join(rebuild_commands(run))
     metrics = run.path / "metrics.json"
     if metrics.is_file():
         model.header["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))["summary"]
     save_model(model, out)
     return load_model(out)
+
+
+def rebuild_commands(run: Run) -> list[str]:
+    """The commands that make this model again from its source."""
+    weights = json.loads((run.data / "weights.json").read_text(encoding="utf-8"))
+    preset = run.config["preset"]
+    changed = {key: value for key, value in run.config.items() if key in DEFAULTS[preset]}
+    changed = {key: value for key, value in changed.items() if value != DEFAULTS[preset][key]}
+    settings = [f"--set {key}={json.dumps(value)}" for key, value in changed.items()]
+    return [
+        run.dataset.command,
+        weights["command"],
+        " ".join(["python -m trainer train DATA --preset", preset, "--out RUN", *settings]),
+        "python -m trainer evaluate RUN",
+        "python -m trainer export RUN --out model.lwae",
+    ]

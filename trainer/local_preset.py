@@ -31,7 +31,9 @@ BORDER_SUPPORT = 2e-2  # and least product of two weights where theirs does.
 BORDER_VERTICES = 12
 
 
-def residual_blocks(weights: np.ndarray, code_sizes: list[int], config: dict, residual: np.ndarray, rng: np.random.Generator):
+def residual_blocks(
+    weights: np.ndarray, code_sizes: list[int], config: dict, residual: np.ndarray, rng: np.random.Generator
+) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Blocks and their first arrays.
 
     Args:

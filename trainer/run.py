@@ -47,8 +47,13 @@ class Run:
     config: dict
 
     @property
+    def data(self) -> Path:
+        """The data set folder."""
+        return self.path / self.config["dataset"]
+
+    @property
     def dataset(self) -> Dataset:
-        return load_dataset(self.path / self.config["dataset"])
+        return load_dataset(self.data)
 
     @property
     def checkpoint(self) -> Path:

@@ -82,7 +82,7 @@ def test_seam_is_smoother_than_hard_borders_and_diffusion(heads):
 
 def test_seam_matrix_is_the_quadratic_form_it_claims_to_be(heads):
     faces, triangles, mean = heads
-    matrix = lw.seam_matrix(faces, mean, triangles)
+    matrix = lw.seam_matrix(faces, mean, triangle_edges(triangles))
     assert abs(matrix @ np.ones(len(mean))).max() < 1e-9
     weights = np.random.default_rng(2).random(len(mean))
     laplacian = umbrella_laplacian(triangle_edges(triangles), len(mean))

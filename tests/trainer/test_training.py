@@ -43,6 +43,7 @@ def data(tmp_path_factory):
     template = Template(sizes, corners, np.zeros((0, 2)), np.zeros(len(sizes), np.uint8))
     write_dataset(path, iter([faces]), 60, template, name="bumps", licence="CC0", provenance="test", seed=0)
     save_weights(path, toy_model().weights, ["top", "middle", "bottom"])
+    (path / "weights.json").write_text(json.dumps({"command": "python -m trainer weights DATA --parts 3"}))
     return path
 
 
@@ -98,6 +99,9 @@ def test_export_is_a_complete_model(preset, data, tmp_path):
     export_run(run.path, tmp_path / "model.lwae", "bumpy")
     model = load_model(tmp_path / "model.lwae")
     assert model.name == "bumpy" and model.part_names == ["top", "middle", "bottom"]
+    rebuild = model.header["rebuild"].splitlines()
+    assert rebuild[1] == "python -m trainer weights DATA --parts 3"
+    assert f"train DATA --preset {preset} --out RUN --set" in rebuild[2] and "--set epochs=1" in rebuild[2]
     assert model.header["training"]["epochs"] == 1 and model.header["licence"] == "CC0"
     decoder = NumpyDecoder(model)
     samples = decoder.decode(model.prior.sample(np.random.default_rng(0), 8))

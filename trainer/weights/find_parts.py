@@ -18,10 +18,11 @@ from .picture import save_parts_picture
 from .weights_file import save_weights
 
 
-def find_parts(data: Path, parts: int, *, seed: int = 0, **options) -> str:
+def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **options) -> str:
     """Compute the local weights of a data set; writes weights.npz, weights.json and weights.png into its folder.
 
     Args:
+        command: how to say this on the command line; goes into models made from these weights.
         options: of `local_weights.local_weights`.
 
     Returns:
@@ -41,7 +42,7 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, **options) -> str:
     save_weights(data, weights, names)
     report = weights_report(weights, mean, triangles)
     with atomic_write(Path(data) / "weights.json", "w", encoding="utf-8") as stream:
-        json.dump({"parts": names, "seed": seed, **options, "report": report}, stream, indent=1)
+        json.dump({"parts": names, "command": command, "report": report}, stream, indent=1)
     save_parts_picture(Path(data) / "weights.png", mean, triangles, weights, names)
     lines = [f"{'part':16} {'vertices':>8} {'surface':>8} {'pieces':>7} {'symmetry':>9}"]
     for name, part in zip(names, report["parts"], strict=True):

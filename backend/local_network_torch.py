@@ -78,10 +78,10 @@ class LocalNetwork(nn.Module):
         """Vertices [B, N, 3] in mm, in the model's frame, to codes [B, D]."""
         # In float64 as in NumPy: neighbouring bases are alike, so their Gram matrix is badly conditioned.
         weighted = (vertices - self.mean).double() * self.mass[:, None]
-        projected = [
-            weighted.index_select(1, self.get_buffer(f"vertices{k}")).flatten(1) @ self.get_buffer(f"basis{k}").double().T
-            for k in range(len(self.part_slices))
-        ]
+        projected = []
+        for k in range(len(self.part_slices)):
+            own = weighted.index_select(1, self.get_buffer(f"vertices{k}")).flatten(1)
+            projected.append(own @ self.get_buffer(f"basis{k}").double().T)
         closed_form = (torch.cat(projected, dim=1) @ self.inverse_gram).to(vertices.dtype)
         codes = closed_form
         if len(self.residuals):

@@ -63,7 +63,7 @@ def test_every_control_acts_in_its_own_part(model, decoder):
         values[index] = 3
         change = np.linalg.norm(decoder.decode(join_code(model, values, model.prior.mean)[None])[0] - base, axis=1)
         label = f"{model.part_names[control.part]} {control.name}"
-        assert model.weights[control.part, change.argmax()] > 0.4, label
+        assert (change**2)[model.weights[control.part] > 0.25].sum() > 0.75 * (change**2).sum(), label
         assert 0.2 < change.max() < 40, label
 
 

@@ -140,13 +140,16 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
         return Trouble(
             "TOPOLOGY", f"This mesh was edited and has {what}. Undo that edit, or apply it to keep a plain mesh."
         )
-    if state.sliders != models.tools(model).sliders:
-        return Trouble(
-            "SLIDERS", "The installed model has other sliders than this face. Apply it to keep a plain mesh."
-        )
+    if state.sliders != models.tools(model).sliders or not _is_complete(state, model):
+        return Trouble("SLIDERS", "The sliders of this face are not the model's. Apply it to keep a plain mesh.")
     if state.stamp and writer.stamp(mesh) != state.stamp:
         return Trouble("EDITED", "This mesh was edited by hand. Keep that edit as an offset, or overwrite it.")
     return None
+
+
+def _is_complete(state: bpy.types.PropertyGroup, model: FaceModel) -> bool:
+    sliders = sum(len(part.controls) for part in state.parts)
+    return sliders == len(model.controls) and len(read_rest(state, model)) == model.code_size
 
 
 def read_offset(mesh: bpy.types.Mesh) -> np.ndarray | None:

@@ -88,8 +88,15 @@ def follow_all() -> None:
         follow(mesh)
 
 
+def _is_outvoted(depsgraph) -> bool:
+    """While a render job runs, it decides: the window may show another frame."""
+    return depsgraph.mode == "VIEWPORT" and bpy.app.is_job_running("RENDER")
+
+
 @persistent
 def on_frame_change(_scene, depsgraph) -> None:
+    if _is_outvoted(depsgraph):
+        return
     for mesh in bpy.data.meshes:
         # Without animation data a new frame changes no slider.
         if mesh.animation_data and mesh.lwae.is_face:
@@ -98,10 +105,7 @@ def on_frame_change(_scene, depsgraph) -> None:
 
 @persistent
 def on_depsgraph_update(_scene, depsgraph) -> None:
-    if not depsgraph.id_type_updated("MESH"):
-        return
-    # While a render job runs, it decides: the window may show another frame.
-    if depsgraph.mode == "VIEWPORT" and bpy.app.is_job_running("RENDER"):
+    if not depsgraph.id_type_updated("MESH") or _is_outvoted(depsgraph):
         return
     # First the list: writing tags the depsgraph that is read here.
     for evaluated in [update.id for update in depsgraph.updates if isinstance(update.id, bpy.types.Mesh)]:

@@ -234,3 +234,14 @@ def test_face_of_another_model_is_left_alone(new_face, addon):
     assert found.kind == "MODEL" and "somebody's heads" in found.sentence
     slide(mesh, 2)
     assert np.array_equal(positions(mesh), before)
+
+
+def test_face_with_other_sliders_is_left_alone(new_face, addon):
+    mesh = new_face().data
+    before = positions(mesh)
+    mesh.lwae.parts[0].controls.remove(0)
+    assert trouble(addon, mesh) == "SLIDERS"
+    mesh.lwae.parts[1].controls[0].value = 1
+    bpy.context.scene.frame_set(4)
+    assert np.array_equal(positions(mesh), before)
+    assert bpy.ops.lwae.apply() == {"FINISHED"}

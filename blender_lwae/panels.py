@@ -35,9 +35,7 @@ class LWAE_PT_face(bpy.types.Panel):
             return
         trouble = face.trouble(mesh)
         if mesh.library:
-            draw_message(
-                layout, context, "This face is linked from another file. Make it local or override it.", "LINKED"
-            )
+            draw_message(layout, context, "Linked from another file. Make it local or override it.", "LINKED")
         elif trouble is not None:
             self.draw_trouble(context, mesh, trouble)
 

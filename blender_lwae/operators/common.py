@@ -33,6 +33,14 @@ def poll_face(cls, context: bpy.types.Context) -> bool:
     return True
 
 
+def poll_own_data(cls, mesh: bpy.types.Mesh) -> bool:
+    """The mesh's data, not only its properties, belong to this file."""
+    if mesh.override_library:
+        cls.poll_message_set("This face is an override of another file's. Make it local first.")
+        return False
+    return True
+
+
 def poll_writable_face(cls, context: bpy.types.Context) -> bool:
     """The active object is a face that sliders may move."""
     if not poll_face(cls, context):

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import animation, face, mesh_build, models, sync, writer
 from ..backend.model import MM_PER_METRE
-from .common import active_face, poll_face, poll_writable_face
+from .common import active_face, poll_face, poll_own_data, poll_writable_face
 
 
 def _poll_edited(cls, context) -> bool:
@@ -16,10 +16,7 @@ def _poll_edited(cls, context) -> bool:
     if trouble is None or trouble.kind != "EDITED":
         cls.poll_message_set(trouble.sentence if trouble else "The mesh is as the sliders say: there is no edit.")
         return False
-    if active_face(context).override_library:
-        cls.poll_message_set("This face was edited in its own file. Decide there.")
-        return False
-    return True
+    return poll_own_data(cls, active_face(context))
 
 
 class LWAE_OT_keep_edit(bpy.types.Operator):
@@ -73,7 +70,7 @@ class LWAE_OT_remove_offset(bpy.types.Operator):
         if face.OFFSET not in active_face(context).attributes:
             cls.poll_message_set("No edit is kept on this face.")
             return False
-        return True
+        return poll_own_data(cls, active_face(context))
 
     def execute(self, context):
         mesh = active_face(context)
@@ -96,7 +93,7 @@ class LWAE_OT_apply(bpy.types.Operator):
         if context.mode != "OBJECT":
             cls.poll_message_set("Switch to Object Mode to apply a face.")
             return False
-        return True
+        return poll_own_data(cls, active_face(context))
 
     def execute(self, context):
         mesh = active_face(context)

@@ -5,7 +5,7 @@ import bpy
 import numpy as np
 
 from .. import face
-from .common import active_face, poll_writable_face
+from .common import active_face, poll_own_data, poll_writable_face
 
 
 class LWAE_OT_part_vertex_groups(bpy.types.Operator):
@@ -17,7 +17,7 @@ class LWAE_OT_part_vertex_groups(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return poll_writable_face(cls, context)
+        return poll_writable_face(cls, context) and poll_own_data(cls, active_face(context))
 
     def execute(self, context):
         target = context.object

@@ -222,6 +222,8 @@ def test_overridden_face_can_be_randomised(library, addon):
     face = override(library)
     assert bpy.ops.lwae.randomise_face(seed=77) == {"FINISHED"}
     assert face.data.lwae.seed == 77
+    for name in ("apply", "part_vertex_groups"):  # They need data of their own.
+        assert not getattr(bpy.ops.lwae, name).poll()
     assert np.allclose(positions(face.data), expected(face.data), atol=1e-6)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
+from . import models
 from .backend.errors import LwaeError
 from .backend.lwae_file import load_model
 from .backend.model import FaceModel
@@ -28,7 +29,6 @@ from .synth.run import Job, run
 from .synth.writers import FORMATS, UNITS
 
 FAILED, WRONG_ARGUMENTS = 1, 2
-DEFAULT_MODEL = Path(__file__).parent / "models" / "default.lwae"
 
 
 class Stopped(Exception):
@@ -99,14 +99,12 @@ def build_parser() -> Parser:
     synth = commands.add_parser("synth", help="make faces with their part codes as labels")
     for command in (info, synth):
         command.add_argument(
-            "--model", type=Path, default=DEFAULT_MODEL, metavar="FILE", help="a .lwae model file"
+            "--model", type=Path, default=models.default_path(), metavar="FILE", help="a .lwae model file"
         )
     add = synth.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the faces; continued if it has some")
     add("--count", type=whole_number(1), metavar="N", help="number of random faces")
-    add(
-        "--seed", type=whole_number(0, 2**63 - 1), default=0, metavar="S", help="same seed, same faces (default 0)"
-    )
+    add("--seed", type=whole_number(0, 2**63 - 1), default=0, metavar="S", help="same seed, same faces (default 0)")
     add("--format", choices=FORMATS, default="ply", help="mesh files (default ply)")
     add("--units", choices=UNITS, default="m", help="unit of the mesh files (default m)")
     add("--parts", metavar="A,B", help="random: vary only these parts; combinations: exchange only these")

@@ -44,9 +44,9 @@ class Plan:
     Random faces (`sources` and `targets` 0): `count` draws from the joint prior. With `parts`, the other parts
     stay average and the named ones are drawn so that they fit them.
 
-    Part combinations (Kim & Kim 2021, arXiv 2107.08737, section 5: 5 sources, 11 targets and 4 parts are its
-    220 faces): `sources` and `targets` whole faces are drawn, and every target takes, one part at a time, each
-    part of each source. Row (target * sources + source) * len(parts) + p is target `target` with part parts[p]
+    Part combinations (after Kim & Kim 2021, arXiv 2107.08737): `sources` and `targets` whole faces are drawn, and
+    every target takes, one part at a time, each part of each source; 5 sources, 11 targets and 4 parts make 220
+    faces. Row (target * sources + source) * len(parts) + p is target `target` with part parts[p]
     of source `source`.
 
     Attributes:

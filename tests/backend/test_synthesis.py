@@ -75,7 +75,7 @@ def test_combinations_put_one_part_of_every_source_on_every_target(model):
         assert not np.array_equal(code[columns], rows[target, 1 - source, part][columns])
 
 
-def test_paper_has_220_combinations():
+def test_five_sources_eleven_targets_and_four_parts_make_220_faces():
     assert Plan.combinations(toy_model(parts=4), 7, sources=5, targets=11).count == 220
 
 

@@ -66,15 +66,13 @@ class Prior:
         if free.all():
             return self.sample(rng, 1)[0]
         held = ~free
-        covariance = self.covariance
-        observed = covariance[np.ix_(held, held)] + looseness * np.eye(int(held.sum()))
-        gain = np.linalg.solve(observed, covariance[np.ix_(held, free)]).T
-        mean = self.mean[free] + gain @ (code[held].astype(np.float64) - self.mean[held])
-        spread = covariance[np.ix_(free, free)] - gain @ covariance[np.ix_(held, free)]
-        values, axes = np.linalg.eigh((spread + spread.T) / 2)
-        noise = rng.standard_normal(len(values)) * np.sqrt(np.maximum(values, 0))
+        observed = self.covariance[np.ix_(held, held)] + looseness * np.eye(int(held.sum()))
+        # Matheron's rule: a draw of everything, corrected by what it misses of the observation. One linear solve.
+        draw = self.sample(rng, 1)[0].astype(np.float64)
+        noise = np.sqrt(looseness) * rng.standard_normal(len(observed))
+        missing = np.linalg.solve(observed, code[held] - draw[held] - noise)
         result = code.copy()
-        result[free] = (mean + axes @ noise).astype(np.float32)
+        result[free] = draw[free] + self.covariance[np.ix_(free, held)] @ missing
         return result
 
     @cached_property

@@ -70,6 +70,12 @@ def test_labelled_regions_come_first():
     assert [n for n in names if n != "snout"] == [n for n in PLACES if n != "nose"]
 
 
+def test_a_data_set_without_regions_is_named_by_place():
+    mean, place = head()
+    parts = one_hot(place, len(PLACES))
+    assert name_parts(parts, mean, [], np.zeros(0, np.int32)) == list(PLACES)
+
+
 def test_second_claimant_of_a_region_is_named_by_its_place():
     mean, place = head()
     neck, skull = (place == list(PLACES).index(name) for name in ("neck", "skull"))

@@ -53,7 +53,7 @@ def name_parts(
     centres = weights @ mean / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     by_place = _names_by_place(weights, mean)
     chosen = list(by_place)
-    if region_names is not None and region_of_vertex is not None:
+    if region_names:
         overlap = _region_overlap(weights, len(region_names), np.asarray(region_of_vertex))
         chosen = _region_or_place(overlap, list(region_names), by_place)
     names = []

@@ -61,6 +61,23 @@ def test_unknown_places_get_numbers_and_names_are_unique():
     assert names[1] == "part 2" and len(set(names)) == 4 and sum("nose" in n for n in names) == 3
 
 
+def test_a_mask_is_not_taken_for_a_narrow_head():
+    mean, place = head()
+    front = mean[:, 1] < 70
+    names = [name for name, (centre, _) in PLACES.items() if centre[1] < 60]
+    parts = np.stack([(place == list(PLACES).index(name))[front].astype(float) for name in names])
+    assert name_parts(parts, mean[front]) == names
+
+
+def test_areas_outweigh_dense_vertices():
+    mean, place = head()
+    forehead, eyes = (place == list(PLACES).index(name) for name in ("forehead", "eyes"))
+    areas = np.where(forehead, 5.0, 0.2)
+    part = (forehead | eyes)[None].astype(float)
+    mean, part, areas = (np.repeat(a, np.where(eyes, 20, 1), axis=-1 if a is part else 0) for a in (mean, part, areas))
+    assert name_parts(part, mean) == ["eyes"] and name_parts(part, mean, areas=areas) == ["forehead"]
+
+
 def test_labelled_regions_come_first():
     mean, place = head()
     region = np.where(place == list(PLACES).index("nose"), 0, -1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from backend.files import atomic_write
 from trainer.datasets.dataset import load_dataset
-from trainer.mesh.topology import polygon_edges, triangulate
+from trainer.mesh.topology import polygon_edges, triangulate, vertex_areas
 
 from .local_weights import local_weights, mean_face, weights_report
 from .part_names import name_parts
@@ -38,7 +38,8 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **op
     edges = polygon_edges(template.polygon_sizes, template.polygon_vertices)
     weights = local_weights(faces, triangles, parts, rng=np.random.default_rng(seed), edges=edges, **options)
     mean = mean_face(faces)
-    names = name_parts(weights, mean, template.region_names, template.region_of_vertex)
+    areas = vertex_areas(mean, triangles)
+    names = name_parts(weights, mean, template.region_names, template.region_of_vertex, areas)
     save_weights(data, weights, names)
     report = weights_report(weights, mean, triangles)
     with atomic_write(Path(data) / "weights.json", "w", encoding="utf-8") as stream:

@@ -34,6 +34,7 @@ def name_parts(
     mean: np.ndarray,
     region_names: list[str] | None = None,
     region_of_vertex: np.ndarray | None = None,
+    areas: np.ndarray | None = None,
 ) -> list[str]:
     """Unique names of the parts of a human head.
 
@@ -47,11 +48,13 @@ def name_parts(
         mean: [N, 3] mm, Z up, face along -Y, +X the person's left.
         region_names: of the labelled regions.
         region_of_vertex: int [N], index into `region_names`, negative where there is no label.
+        areas: [N], the vertices' shares of the surface, so that a part's centre does not depend on where the
+            mesh is dense (default: all the same).
     """
     weights = np.asarray(weights, dtype=np.float64)
     mean = np.asarray(mean, dtype=np.float64)
     centres = weights @ mean / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
-    by_place = _names_by_place(weights, mean)
+    by_place = _names_by_place(weights if areas is None else weights * areas, mean)
     chosen = list(by_place)
     if region_names:
         overlap = _region_overlap(weights, len(region_names), np.asarray(region_of_vertex))
@@ -78,7 +81,9 @@ def nose_tip(mean: np.ndarray) -> np.ndarray:
 def _names_by_place(weights: np.ndarray, mean: np.ndarray) -> list[str | None]:
     tip = nose_tip(mean)
     width = float(np.ptp(mean[mean[:, 2] >= tip[2], 0])) or 1.0
-    offset = (mean - tip) * (HEAD_WIDTH / width)
+    # A mask ends before the ears: it is not as wide as its head.
+    scale = HEAD_WIDTH / width if np.ptp(mean[:, 1]) > width else 1.0
+    offset = (mean - tip) * scale
     feature = np.stack([np.abs(offset[:, 0]), offset[:, 1], offset[:, 2]], axis=1)
     centre = weights @ feature / np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     places = np.array([place for place, _ in PLACES.values()], dtype=float)

@@ -11,6 +11,7 @@ solved by fixed-point iteration from R = 0; M holds the vertices' share of the s
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +40,8 @@ def residual_arrays(model: FaceModel, index: int) -> dict[str, np.ndarray]:
     prefix = f"residual{index}/"
     arrays = {name.removeprefix(prefix): a for name, a in model.network.items() if name.startswith(prefix)}
     parts = model.header["network"]["residuals"][index]["parts"]
+    if not parts or not set(parts) <= set(range(model.part_count)):
+        raise LwaeError(f"residual block {index} belongs to no part.")
     size = sum(model.code_sizes[part] for part in parts)
     hidden, coefficients, count = len(arrays["bias0"]), len(arrays["bias1"]), len(arrays["vertices"])
     expected = {
@@ -130,6 +133,8 @@ class LocalNumpy:
         config = model.header["network"]
         self.model = model
         self.iterations = int(config["encoder_iterations"])
+        if not (0 <= self.iterations <= 100 and 0 < float(config["sigma_n"]) < math.inf):
+            raise LwaeError("its encoder needs 0 to 100 iterations and a noise above 0.")
         _check_shapes(model.network, {"mass": (model.vertex_count,)}, "the network")
         parts = [part_arrays(model, k) for k in range(model.part_count)]
         self.vertices = [vertices for vertices, _ in parts]

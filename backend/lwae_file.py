@@ -234,6 +234,8 @@ def _check(model: FaceModel) -> None:
             raise LwaeError(f"the array {name!r} has shape {array.shape} instead of {shape}.")
     if not n or not k or min(model.code_sizes) < 1 or len(model.code_sizes) != k or len(set(model.part_names)) != k:
         raise LwaeError("it needs vertices, and parts with different names and codes.")
+    if not isinstance(model.name, str) or not all(model.part_names):
+        raise LwaeError("it or one of its parts has no name.")
     if (model.polygon_sizes < 3).any() or model.polygon_sizes.sum(dtype=np.int64) != corners:
         raise LwaeError("the polygon sizes do not fit the polygon corners.")
     if corners and not (0 <= model.polygon_vertices.min() and model.polygon_vertices.max() < n):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .decoder import checked_batch
 from .errors import LwaeError
 from .local_network import LocalNumpy
 from .model import FaceModel
@@ -32,11 +33,11 @@ class NumpyDecoder:
         Raises:
             LwaeError: when the codes have another length than this model's, or are not finite.
         """
-        return self._network.decode(self._checked(codes, (self.model.code_size,), "codes"))
+        return self._network.decode(checked_batch(self.model, codes, "codes"))
 
     def decode_one(self, code: np.ndarray) -> np.ndarray:
         """One code float32 [D] to vertices float32 [N, 3] in mm; remembers the parts of the last code."""
-        return self._network.decode_one(self._checked(np.asarray(code)[None], (self.model.code_size,), "codes")[0])
+        return self._network.decode_one(checked_batch(self.model, np.asarray(code)[None], "codes")[0])
 
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D].
@@ -44,15 +45,4 @@ class NumpyDecoder:
         Raises:
             LwaeError: when the vertex count is not the model's, or a position is not finite.
         """
-        return self._network.encode(self._checked(vertices, (self.model.vertex_count, 3), "vertices"))
-
-    def _checked(self, batch: np.ndarray, shape: tuple[int, ...], what: str) -> np.ndarray:
-        batch = np.asarray(batch, dtype=np.float32)
-        if batch.shape[1:] != shape:
-            raise LwaeError(
-                f"The model {self.model.name!r} takes {what} of shape {list(shape)} per face, "
-                f"but these have {list(batch.shape[1:])}; they belong to another model or mesh."
-            )
-        if not np.isfinite(batch).all():
-            raise LwaeError(f"Some {what} are NaN or infinite; repair them before use.")
-        return batch
+        return self._network.encode(checked_batch(self.model, vertices, "vertices"))

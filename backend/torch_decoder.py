@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from .decoder import checked_batch
 from .errors import LwaeError
 from .local_network_torch import LocalNetwork
 from .model import FaceModel
@@ -36,12 +37,12 @@ class TorchDecoder:
     @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes float32 [B, D] to vertices float32 [B, N, 3] in mm."""
-        return self._network.decode(self._tensor(codes)).cpu().numpy()
+        return self._network.decode(self._tensor(codes, "codes")).cpu().numpy()
 
     @torch.inference_mode()
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D]."""
-        return self._network.encode(self._tensor(vertices)).cpu().numpy()
+        return self._network.encode(self._tensor(vertices, "vertices")).cpu().numpy()
 
-    def _tensor(self, array: np.ndarray) -> torch.Tensor:
-        return torch.as_tensor(np.asarray(array, dtype=np.float32), device=self.device)
+    def _tensor(self, batch: np.ndarray, what: str) -> torch.Tensor:
+        return torch.as_tensor(checked_batch(self.model, batch, what), device=self.device)

@@ -60,9 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train a model")
     train.add_argument("data", type=Path, nargs="?", metavar="DATA")
-    train.add_argument("--preset", choices=("local", "paper"), default="local")
+    train.add_argument("--preset", choices=("local", "paper"), help="default: local")
     train.add_argument("--out", type=Path, metavar="RUN")
-    train.add_argument("--resume", type=Path, metavar="RUN", help="continue a stopped run")
+    train.add_argument("--resume", action="store_true", help="continue RUN if it has been started")
     train.add_argument("--epochs", type=_positive)
     train.add_argument("--seed", type=int)
     train.add_argument("--device", default="cpu", help="cpu, cuda, mps")
@@ -120,14 +120,25 @@ def _train(options: argparse.Namespace) -> int:
     from .run import create_run, open_run
     from .training import train
 
-    if (options.resume is None) == (options.out is None or options.data is None):
-        raise LwaeError("Give a data set and --out for a new run, or --resume RUN alone.")
-    if options.resume:
-        run = open_run(options.resume)
+    overrides = dict(_assignment(text) for text in options.set)
+    overrides |= {name: getattr(options, name) for name in ("epochs", "seed") if getattr(options, name) is not None}
+    # `train --resume RUN` names the run alone.
+    path = options.out or (options.data if options.resume else None)
+    if path is None:
+        raise LwaeError("Name the data set and --out RUN for a new run, or --resume RUN to continue one.")
+    if options.resume and (path.exists() or options.out is None or options.data is None):
+        run = open_run(path)
+        asked = overrides | ({"preset": options.preset} if options.preset else {})
+        for name, value in asked.items():
+            if run.config.get(name) != value:
+                raise LwaeError(
+                    f"{path} was started with {name}={run.config.get(name)}, which --resume cannot change to {value}; "
+                    "start a new run."
+                )
+    elif options.data is None:
+        raise LwaeError("Name the data set to train on: python -m trainer train DATA --out RUN.")
     else:
-        overrides = dict(_assignment(text) for text in options.set)
-        overrides |= {name: getattr(options, name) for name in ("epochs", "seed") if getattr(options, name) is not None}
-        run = create_run(options.out, options.data, options.preset, overrides)
+        run = create_run(path, options.data, options.preset or "local", overrides)
     if not train(run, options.device):
         return 130
     print(f"trained; next: python -m trainer evaluate {run.path}")

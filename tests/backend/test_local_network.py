@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from backend.errors import LwaeError
+from backend.lwae_file import load_model
 from backend.numpy_decoder import NumpyDecoder
 from backend.torch_decoder import TorchDecoder
 from tests.toy import toy_model
@@ -23,6 +26,16 @@ def test_torch_equals_numpy(model, codes):
     faces = slow.decode(codes)
     np.testing.assert_allclose(fast.decode(codes), faces, atol=1e-4)
     np.testing.assert_allclose(fast.encode(faces), slow.encode(faces), atol=1e-4)
+
+
+def test_torch_equals_numpy_with_the_bundled_model():
+    model = load_model(Path(__file__).parents[2] / "blender_lwae" / "models" / "default.lwae")
+    fast, slow = TorchDecoder(model), NumpyDecoder(model)
+    codes = model.prior.sample(np.random.default_rng(0), 4, strength=1.5)
+    faces = slow.decode(codes)
+    np.testing.assert_allclose(fast.decode(codes), faces, atol=1e-4)
+    np.testing.assert_allclose(slow.decode_one(codes[3]), faces[3], atol=1e-4)
+    np.testing.assert_allclose(slow.decode(fast.encode(faces)), slow.decode(slow.encode(faces)), atol=1e-4)
 
 
 def test_decode_is_the_sum_that_the_docstring_states(model, codes):
@@ -93,8 +106,9 @@ def test_encoding_looks_through_the_residual(model):
     assert np.abs(again - faces).max() < 0.02 * np.abs(faces - model.mean).max()
 
 
-def test_bad_batches_get_a_sentence(model):
-    decoder = NumpyDecoder(model)
+@pytest.mark.parametrize("kind", [NumpyDecoder, TorchDecoder])
+def test_bad_batches_get_a_sentence(model, kind):
+    decoder = kind(model)
     with pytest.raises(LwaeError, match="belong to another model"):
         decoder.decode(np.zeros((2, 5), np.float32))
     with pytest.raises(LwaeError, match="belong to another model"):
@@ -102,4 +116,4 @@ def test_bad_batches_get_a_sentence(model):
     with pytest.raises(LwaeError, match="NaN"):
         decoder.encode(np.full((1, model.vertex_count, 3), np.nan, np.float32))
     with pytest.raises(LwaeError, match="NaN"):
-        decoder.decode_one(np.full(model.code_size, np.inf, np.float32))
+        NumpyDecoder(model).decode_one(np.full(model.code_size, np.inf, np.float32))

@@ -144,6 +144,32 @@ def test_arrays_that_do_not_fit_are_refused(path, name, array):
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        None,
+        [],
+        {},
+        {"encoder_iterations": 10**9, "sigma_n": 0.1, "residuals": []},
+        {"encoder_iterations": 2, "sigma_n": 0, "residuals": []},
+        {"encoder_iterations": 2, "sigma_n": float("nan"), "residuals": []},
+        {"encoder_iterations": 2, "sigma_n": 0.1, "residuals": [{"parts": [-1]}]},
+        {"encoder_iterations": 2, "sigma_n": 0.1, "residuals": [{"parts": "nose"}]},
+        {"encoder_iterations": 2, "sigma_n": 0.1, "residuals": [{"parts": [0]}] * 5},
+    ],
+)
+def test_a_strange_configuration_is_refused(path, network):
+    with_header(path, network=network)
+    with pytest.raises(LwaeError, match="not a usable model"):
+        load_model(path)
+
+
+def test_strange_names_are_refused(path):
+    with_header(path, name=["a", "list"])
+    with pytest.raises(LwaeError, match="not a usable model"):
+        load_model(path)
+
+
 def test_an_unknown_preset_says_update(path):
     with_header(path, preset="diffusion")
     with pytest.raises(LwaeError, match="update"):

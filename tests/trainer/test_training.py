@@ -126,6 +126,21 @@ def test_sigterm_leaves_a_checkpoint_and_resume_finishes(data, tmp_path):
     assert finished.returncode == 0, finished.stderr
 
 
+def test_every_way_to_say_resume(data, tmp_path, capsys):
+    run = str(tmp_path / "run")
+    options = ["--epochs", "1", "--set", "code_size=6", "--set", "hidden=8"]
+    assert main(["train", str(data), "--out", run, "--resume", *options]) == 0  # not started yet
+    before = open_run(tmp_path / "run").checkpoint.read_bytes()
+    for command in (["--resume", run], [str(data), "--out", run, "--resume"], ["--out", run, "--resume", *options]):
+        assert main(["train", *command]) == 0
+    assert open_run(tmp_path / "run").checkpoint.read_bytes() == before
+    assert main(["train", "--resume", run, "--epochs", "2"]) == 1
+    assert main(["train", "--resume", str(tmp_path / "none")]) == 1
+    assert main(["train", str(data), "--out", run]) == 1
+    errors = capsys.readouterr().err
+    assert "cannot change" in errors and "is not a run" in errors and "exists already" in errors
+
+
 def test_bad_input_gets_a_sentence(data, tmp_path, capsys):
     run = create_run(tmp_path / "run", data, "local", SMALL["local"])
     with pytest.raises(LwaeError, match="exists already"):

@@ -23,7 +23,7 @@ from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
 from .backend.synthesis import Plan
 from .synth.folder import prepare
-from .synth.jobs import report, run_workers
+from .synth.jobs import Reporter, run_workers
 from .synth.progress import Progress
 from .synth.run import Job, run
 from .synth.writers import FORMATS, UNITS
@@ -146,7 +146,9 @@ def main(arguments: list[str]) -> int:
     try:
         with StopSignals() as signals:
             if job.worker:
-                run(job, decoder, report, signals.check)
+                reporter = Reporter()
+                run(job, decoder, reporter.advance, signals.check)
+                reporter.flush()
                 return 0
             progress = Progress(total, sys.stderr)
             if options.jobs > 1:

@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import bpy
@@ -28,7 +29,7 @@ os._exit(code)
 def run_workers(shares: list[list[str]], advance: Callable[..., None], check_stop: Callable[[], None]) -> None:
     """Run one `lwae` process for each list of arguments until all have ended.
 
-    A worker writes a line for each step: how many faces it made and how many it found made.
+    A worker writes lines that say how many faces it made and how many it found made since its last line.
 
     Args:
         advance: told how many faces were made and kept.
@@ -80,7 +81,21 @@ def _read(worker: subprocess.Popen, lines: queue.Queue) -> None:
     lines.put(None)
 
 
-def report(made: int = 0, kept: int = 0) -> None:
-    """What a worker says instead of a progress line."""
-    sys.stdout.write(f"faces {made} {kept}\n")
-    sys.stdout.flush()
+class Reporter:
+    """What a worker says instead of a progress line, a few times a second."""
+
+    def __init__(self):
+        self._made = self._kept = 0
+        self._said = time.monotonic()
+
+    def advance(self, made: int = 0, kept: int = 0) -> None:
+        self._made += made
+        self._kept += kept
+        if time.monotonic() - self._said > 0.2:
+            self.flush()
+
+    def flush(self) -> None:
+        sys.stdout.write(f"faces {self._made} {self._kept}\n")
+        sys.stdout.flush()
+        self._made = self._kept = 0
+        self._said = time.monotonic()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -36,6 +37,9 @@ from .datasets.dataset import Dataset, load_dataset
 from .latent import fit_latent
 from .weights.weights_file import load_weights
 
+log = logging.getLogger(__name__)
+
+MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
 DEFAULTS = {"local": local_preset.DEFAULTS, "paper": paper_preset.DEFAULTS}
 
 
@@ -137,6 +141,7 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
         network = paper_preset.build(faces, mean, triangles, weights, config)
         code_sizes = [network.config["latent"]] * len(weights)
         network_config, arrays = network.config, network.export_arrays()
+        _warn_of_mute_parts(arrays["gate"], part_names)
     size = sum(code_sizes)
     header = {
         "name": dataset.name,
@@ -164,6 +169,18 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     if config["preset"] == "local":
         model = _with_residual_blocks(model, faces, config)
     return fit_latent(model, dataset)
+
+
+def _warn_of_mute_parts(gate: np.ndarray, part_names: list[str]) -> None:
+    """Say which parts have next to no weight on the coarsest mesh [K, N_L], where alone they can act."""
+    mute = [name for name, share in zip(part_names, gate.max(axis=1), strict=True) if share < MUTE]
+    if mute:
+        log.warning(
+            "The coarsest mesh has %d vertices, too few for %s: what that code says is hardly heard. "
+            "Use fewer parts, or fewer levels such as --set filters=[16,16,32].",
+            gate.shape[1],
+            " and ".join(mute),
+        )
 
 
 def _with_residual_blocks(model: FaceModel, faces: np.ndarray, config: dict) -> FaceModel:

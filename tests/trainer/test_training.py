@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,17 @@ def test_every_way_to_say_resume(data, tmp_path, capsys):
     assert main(["train", str(data), "--out", run]) == 1
     errors = capsys.readouterr().err
     assert "cannot change" in errors and "is not a run" in errors and "exists already" in errors
+
+
+def test_parts_that_the_coarsest_mesh_misses_are_named(data, tmp_path, caplog):
+    create_run(tmp_path / "run", data, "paper", SMALL["paper"])
+    assert not caplog.records
+    spot = np.zeros_like(toy_model().weights)
+    spot[0], spot[1, 100], spot[0, 100] = 1, 1, 0
+    shutil.copytree(data, tmp_path / "data")
+    save_weights(tmp_path / "data", spot[:2], ["head", "spot"])
+    create_run(tmp_path / "spotted", tmp_path / "data", "paper", SMALL["paper"])
+    assert "too few for spot:" in caplog.text
 
 
 def test_bad_input_gets_a_sentence(data, tmp_path, capsys):

@@ -54,13 +54,13 @@ class Dataset:
     name: str
     licence: str
     provenance: str
-    command: str
     vertices: np.ndarray
     template: Template
     train: np.ndarray
     test: np.ndarray
     label_names: list[str]
     labels: np.ndarray
+    command: str = ""  # that made it
 
     @property
     def vertex_count(self) -> int:

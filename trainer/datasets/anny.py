@@ -150,7 +150,8 @@ class _AnnyHead:
 
     def _choose_local_changes(self, morphs: np.ndarray) -> None:
         body = self._body
-        first = len(body.stacked_phenotype_blend_shapes_mask)
+        # Pairs of opposite morphs, behind all others.
+        first = len(morphs) - 2 * len(body.local_change_labels)
         names, indices, spreads, fields = [], [], [], []
         for index, name in enumerate(body.local_change_labels):
             unsided = self._unsided(name)

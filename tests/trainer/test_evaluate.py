@@ -2,6 +2,7 @@
 """The whole evaluation on a toy: faces that a toy model made, and that model, better and worse."""
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 
@@ -194,3 +195,15 @@ def test_a_global_code_composites_reconstructions(model, dataset):
     assert code_size(decoder) == 4 and decoder.model.code_size == 12
     again = decoder.encode(mixed[None])
     assert all(np.array_equal(again[:, :4], again[:, decoder.model.part_slice(part)]) for part in (1, 2))
+
+
+@pytest.mark.filterwarnings("error")
+def test_few_faces(model, dataset):
+    def few(train, test):
+        return dataclasses.replace(dataset, train=dataset.train[:train], test=dataset.test[:test])
+
+    for test in (2, 3):
+        results = evaluate({"trained": NumpyDecoder(model)}, few(12, test), resamples=50)
+        assert f"{test} test and 12 training faces" in format_table(results)
+    with pytest.raises(LwaeError, match="1 test face, too few"):
+        evaluate({"trained": NumpyDecoder(model)}, few(11, 1))

@@ -227,10 +227,16 @@ def evaluate(
         they rest on.
 
     Raises:
-        LwaeError: when there is no model, a name is unknown, or a model belongs to another mesh.
+        LwaeError: when there is no model, a name is unknown, a model belongs to another mesh, or there are no two
+            test faces to mix.
     """
     if not models:
         raise LwaeError("There is no model to evaluate; train one first.")
+    if len(dataset.test) < 2:
+        raise LwaeError(
+            f"The data set {dataset.path} has {len(dataset.test)} test face, too few to mix parts of different people; "
+            "prepare one with more faces (14 at least, better hundreds)."
+        )
     for name in [*closed_forms, *([trained] if trained else [])]:
         if name not in models:
             raise LwaeError(f"{name!r} is not among the models to evaluate: {', '.join(models)}.")

@@ -300,9 +300,10 @@ def realism(
     inputs = np.concatenate([train_made, train_real]).astype(np.float64)
     labels = np.repeat([1, 0], [len(train_made), len(train_real)])
     centre, spread = inputs.mean(axis=0), np.maximum(inputs.std(axis=0), 1e-9)
+    batch = min(128, len(inputs) // 2)
     classifiers = [
         QuadraticDiscriminantAnalysis(reg_param=1e-4),
-        MLPClassifier((64,), alpha=1e-2, batch_size=128, early_stopping=True, max_iter=80, random_state=seed),
+        MLPClassifier((64,), alpha=1e-2, batch_size=batch, early_stopping=True, max_iter=80, random_state=seed),
     ]
     right: list[list[np.ndarray]] = [[], []]
     with warnings.catch_warnings():

@@ -64,7 +64,10 @@ def sparse_nmf(
         empty.
     """
     if not 1 <= parts <= min(matrix.shape):
-        raise LwaeError(f"{parts} parts cannot be found in a matrix of {matrix.shape[0]} x {matrix.shape[1]}.")
+        raise LwaeError(
+            f"{parts} parts cannot be found where {matrix.shape[0]} vertices move in {matrix.shape[1]} faces; "
+            f"ask for 1 to {min(matrix.shape)}."
+        )
     if sparse_factor not in ("W", "H") or penalty not in ("hoyer", "l1"):
         raise LwaeError(
             f"Unknown NMF option: sparse factor {sparse_factor!r}, penalty {penalty!r}; use W or H, hoyer or l1."

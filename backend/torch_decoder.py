@@ -8,9 +8,8 @@ import torch
 
 from .decoder import checked_batch
 from .errors import LwaeError
-from .local_network_torch import LocalNetwork
 from .model import FaceModel
-from .network import PaperNetwork
+from .network import LocalNetwork, PaperNetwork
 
 
 def torch_network(model: FaceModel, dropout: float = 0.0) -> torch.nn.Module:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Networks in PyTorch, for training and for decoding in batches: `PaperNetwork` and, at the end, `LocalNetwork`.
 
-Vertex features of the paper preset are [N, B, C] between layers: vertices first, so that a sparse product sees one dense [N, B C]
-matrix and a matrix product one [N B, C] matrix, without re-packing.
+Vertex features of the paper preset are [N, B, C] between layers: vertices first, so that a sparse product sees one
+dense [N, B C] matrix and a matrix product one [N B, C] matrix, without re-packing.
 """
 
 from __future__ import annotations

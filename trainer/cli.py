@@ -13,7 +13,7 @@ from backend.errors import LwaeError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; bad input gets its sentence and exit code 1, wrong arguments exit code 2."""
+    """Run one command; bad input gets its sentence and exit code 1, wrong arguments exit code 2, Ctrl-C 130."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     except LwaeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     meshes.add_argument("--licence", default="unknown", help="licence of the meshes; goes into the model")
     meshes.set_defaults(run=_prepare_meshes)
     for source in (anny, meshes):
-        source.add_argument("--seed", type=int, default=0)
+        source.add_argument("--seed", type=_seed, default=0)
         source.add_argument("--out", type=Path, required=True, metavar="DATA")
 
     weights = commands.add_parser("weights", help="find the parts: sparse NMF, and a picture of them")
@@ -55,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("--sharpen", type=float, default=8.0, help="exponent p of w^p / sum w^p")
     weights.add_argument("--smoothing", choices=("seam", "diffusion", "none"), default="seam")
     weights.add_argument("--no-normalise", dest="normalise", action="store_false", help="the paper's plain distances")
-    weights.add_argument("--seed", type=int, default=0)
+    weights.add_argument("--seed", type=_seed, default=0)
     weights.set_defaults(run=_weights)
 
     train = commands.add_parser("train", help="train a model")
@@ -64,14 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, metavar="RUN")
     train.add_argument("--resume", action="store_true", help="continue RUN if it has been started")
     train.add_argument("--epochs", type=_positive)
-    train.add_argument("--seed", type=int)
+    train.add_argument("--seed", type=_seed)
     train.add_argument("--device", default="cpu", help="cpu, cuda, mps")
     train.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="any option of the preset")
     train.set_defaults(run=_train)
 
     evaluate = commands.add_parser("evaluate", help="measure a run: metrics.json and a table")
     evaluate.add_argument("path", type=Path, metavar="RUN")
-    evaluate.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("--seed", type=_seed, default=0)
     evaluate.set_defaults(run=_evaluate)
 
     export = commands.add_parser("export", help="write a run's model as one file for Blender")
@@ -86,6 +89,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must not be negative")
     return value
 
 
@@ -118,7 +128,7 @@ def _weights(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from .run import create_run, open_run
-    from .training import train
+    from .training import require_device, train
 
     overrides = dict(_assignment(text) for text in options.set)
     overrides |= {name: getattr(options, name) for name in ("epochs", "seed") if getattr(options, name) is not None}
@@ -126,6 +136,7 @@ def _train(options: argparse.Namespace) -> int:
     path = options.out or (options.data if options.resume else None)
     if path is None:
         raise LwaeError("Name the data set and --out RUN for a new run, or --resume RUN to continue one.")
+    require_device(options.device)
     if options.resume and (path.exists() or options.out is None or options.data is None):
         run = open_run(path)
         asked = overrides | ({"preset": options.preset} if options.preset else {})

@@ -88,7 +88,7 @@ def region_measures(model: FaceModel, part: int, name: str) -> list[Measure]:
             inside = weight * side
             inside = inside / inside.sum()
             offset = model.mean[:, axis] - inside @ model.mean[:, axis]
-            variance = inside @ offset**2
+            variance = max(inside @ offset**2, 1e-6)  # a part may be a single vertex
             gradient[:, axis] += inside * offset / variance * 4 * np.sqrt(variance) / len(sides)
         measures.append(Measure(title, f"Makes the {name} {what}", gradient))
     for axis, sign, title, what in ((1, -1, "Forward", "forward"), (2, 1, "Up", "up")):

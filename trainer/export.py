@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from backend.errors import LwaeError
 from backend.lwae_file import load_model, save_model
 from backend.model import FaceModel
 
@@ -25,21 +26,29 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
     model.header["rebuild"] = "\n".join(rebuild_commands(run))
     metrics = run.path / "metrics.json"
     if metrics.is_file():
-        model.header["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))["summary"]
+        try:
+            model.header["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))["summary"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LwaeError(f"{metrics} is damaged; run `python -m trainer evaluate {path}` again.") from error
     save_model(model, out)
     return load_model(out)
 
 
 def rebuild_commands(run: Run) -> list[str]:
     """The commands that make this model again from its source."""
-    weights = json.loads((run.data / "weights.json").read_text(encoding="utf-8"))
+    try:
+        weights = json.loads((run.data / "weights.json").read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LwaeError(
+            f"{run.data / 'weights.json'} is missing or damaged; run `python -m trainer weights {run.data}` as before."
+        ) from error
     preset = run.config["preset"]
     changed = {key: value for key, value in run.config.items() if key in DEFAULTS[preset]}
     changed = {key: value for key, value in changed.items() if value != DEFAULTS[preset][key]}
     settings = [f"--set {key}={json.dumps(value)}" for key, value in changed.items()]
     return [
         run.dataset.command,
-        weights["command"],
+        weights,
         " ".join(["python -m trainer train DATA --preset", preset, "--out RUN", *settings]),
         "python -m trainer evaluate RUN",
         "python -m trainer export RUN --out model.lwae",

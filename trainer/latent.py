@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 
+from backend.errors import LwaeError
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
 from backend.prior import Prior
@@ -19,8 +20,10 @@ KEPT_VARIANCE = 0.9999
 
 
 def fit_latent(model: FaceModel, dataset: Dataset) -> FaceModel:
-    """The model with prior and controls of the training faces' codes."""
+    """The model with prior and controls of the training faces' codes; LwaeError if these are not finite."""
     codes = encode_faces(model, dataset.vertices, dataset.train)
+    if not np.isfinite(codes).all():
+        raise LwaeError("The codes are not finite: training diverged; start a new run with a smaller learning_rate.")
     return dataclasses.replace(model, prior=fit_prior(codes), controls=fit_controls(model, codes))
 
 

@@ -12,10 +12,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import os
 import pickle
 import shutil
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,8 @@ from .weights.weights_file import load_weights
 log = logging.getLogger(__name__)
 
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
+LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2}
+MOST = {"dropout": 0.9}
 DEFAULTS = {"local": local_preset.DEFAULTS, "paper": paper_preset.DEFAULTS}
 
 
@@ -57,6 +61,12 @@ class Run:
 
     @property
     def dataset(self) -> Dataset:
+        """Raises LwaeError when it is gone or damaged."""
+        if not self.data.is_dir():
+            raise LwaeError(
+                f"{os.path.normpath(self.data)}, the data set of {self.path}, is gone; put it back, or correct its "
+                f"path in {self.path / 'config.json'}."
+            )
         return load_dataset(self.data)
 
     @property
@@ -72,8 +82,14 @@ class Run:
         if not self.checkpoint.is_file():
             raise LwaeError(f"{self.path} has no checkpoint yet; run `python -m trainer train` first.")
         try:
+            with zipfile.ZipFile(self.checkpoint) as archive:  # torch does not look at the checksums
+                if damaged := archive.testzip():
+                    raise ValueError(damaged)
             return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        except (
+            *(OSError, RuntimeError, ValueError, EOFError, KeyError),
+            *(pickle.UnpicklingError, zipfile.BadZipFile),
+        ) as error:
             raise LwaeError(f"{self.checkpoint} is damaged; delete it and train again.") from error
 
     def trained_model(self) -> FaceModel:
@@ -99,9 +115,14 @@ def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
     unknown = set(overrides) - set(DEFAULTS[preset])
     if unknown:
         raise LwaeError(f"The preset {preset} has no option {', '.join(sorted(unknown))}.")
+    config = {**DEFAULTS[preset], **overrides, "preset": preset}
+    _check_options(config)
     dataset = load_dataset(data)
     weights, part_names = load_weights(data)
-    config = {**DEFAULTS[preset], **overrides, "preset": preset}
+    if weights.shape != (len(part_names), dataset.vertex_count) or not np.isfinite(weights).all():
+        raise LwaeError(
+            f"The local weights of {data} belong to another mesh; run `python -m trainer weights {data}` again."
+        )
     model = _start_model(dataset, weights, part_names, config)
     config["dataset"] = os.path.relpath(data, path)
     config["git_revision"] = _git_revision()
@@ -123,9 +144,30 @@ def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
 def open_run(path: Path) -> Run:
     """Raises LwaeError when the folder is no run."""
     try:
-        return Run(Path(path), json.loads((Path(path) / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
+        if missing := {"dataset", *DEFAULTS[config["preset"]]} - set(config):
+            raise KeyError(*missing)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise LwaeError(f"{path} is not a run; make one with `python -m trainer train`.") from error
+    _check_options(config)
+    return Run(Path(path), config)
+
+
+def _check_options(config: dict) -> None:
+    """Numbers must be numbers within their limits; the paper network checks the rest of its options itself."""
+    for name, usual in DEFAULTS[config["preset"]].items():
+        value, least = config[name], LEAST.get(name, 0)
+        if isinstance(usual, bool):
+            valid, kind = isinstance(value, bool), "true or false"
+        elif isinstance(usual, int | float):
+            kinds = (int,) if isinstance(usual, int) else (int, float)
+            valid = type(value) in kinds and math.isfinite(value) and least <= value <= MOST.get(name, math.inf)
+            kind = f"a {'whole ' if isinstance(usual, int) else ''}number of at least {least}"
+            kind += f" and at most {MOST[name]}" if name in MOST else ""
+        else:
+            continue
+        if not valid:
+            raise LwaeError(f"The option {name} must be {kind}, not {value!r}.")
 
 
 def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], config: dict) -> FaceModel:

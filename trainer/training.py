@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from backend.errors import LwaeError
 from backend.files import atomic_write
 from backend.torch_decoder import torch_network
 
@@ -33,16 +34,34 @@ def train(run: Run, device: str = "cpu") -> bool:
 
     Returns:
         Whether the last epoch was reached.
+
+    Raises:
+        LwaeError: the data set is gone or another one, there is no such device, or the loss is not finite.
     """
     with _stop_signals() as stopped:
-        return _train(run, device, stopped)
+        return _train(run, require_device(device), stopped)
+
+
+def require_device(name: str) -> str:
+    """The name of a device that PyTorch can use here; LwaeError if it cannot."""
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise LwaeError(f"PyTorch has no device {name!r} here; use cpu, or cuda or mps where there is one.") from error
+    return name
 
 
 def _train(run: Run, device: str, stopped: list[int]) -> bool:
     config, dataset = run.config, run.dataset
     torch.manual_seed(config["seed"])
-    network = torch_network(run.start_model(), dropout=config.get("dropout", 0.0)).to(device)
-    part_sizes = run.start_model().code_sizes
+    model = run.start_model()
+    if model.vertex_count != dataset.vertex_count:
+        raise LwaeError(
+            f"{dataset.path} has {dataset.vertex_count} vertices but {run.path} was started with {model.vertex_count}; "
+            "put its data set back, or start a new run."
+        )
+    network = torch_network(model, dropout=config.get("dropout", 0.0)).to(device)
+    part_sizes = model.code_sizes
     optimiser = torch.optim.AdamW(
         [parameter for parameter in network.parameters() if parameter.requires_grad],
         lr=config["learning_rate"],
@@ -86,8 +105,14 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
                     group["lr"] = config["learning_rate"] * schedule(step / total_steps)
                 reconstruction, codes = reconstruction_loss(network, faces)
                 cycle = cycle_loss(network, faces, codes, part_sizes) if config["cycle"] else torch.zeros(())
+                loss = reconstruction + config["cycle"] * cycle
+                if not torch.isfinite(loss):
+                    raise LwaeError(
+                        f"Training diverged in epoch {state['epoch'] + 1}: the loss is not finite; "
+                        "start a new run with a smaller learning_rate."
+                    )
                 optimiser.zero_grad()
-                (reconstruction + config["cycle"] * cycle).backward()
+                loss.backward()
                 optimiser.step()
                 state["batch"] += 1
                 state["sums"][0] += float(reconstruction.detach())

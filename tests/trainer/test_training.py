@@ -153,6 +153,71 @@ def test_parts_that_the_coarsest_mesh_misses_are_named(data, tmp_path, caplog):
     assert "too few for spot:" in caplog.text
 
 
+OPTIONS = ("code_size=0", "code_size=abc", "batch_size=1", "dropout=2", "epochs=null", "learning_rate=-1", "seed=-1")
+
+
+@pytest.mark.parametrize("assignment", [f"--set {option}" for option in OPTIONS] + ["--device nowhere"])
+def test_options_that_cannot_be_leave_no_run(assignment, data, tmp_path, capsys):
+    assert main(["train", str(data), "--out", str(tmp_path / "run"), *assignment.split()]) == 1
+    assert assignment.split()[1].split("=")[0] in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_damaged_folders_get_a_sentence(data, tmp_path):
+    copy, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, copy)
+    training.train(create_run(run, copy, "local", SMALL["local"] | {"epochs": 1}))
+
+    def damaged(path, content, words, do):
+        before = path.read_bytes()
+        path.write_bytes(content(before))
+        with pytest.raises(LwaeError, match=words):
+            do()
+        path.write_bytes(before)
+
+    def start():
+        create_run(tmp_path / "other", copy, "local", {})
+
+    def finish():
+        export_run(run, tmp_path / "model.lwae")
+
+    def flipped(content):
+        middle = len(content) // 2
+        return content[:middle] + bytes(255 - byte for byte in content[middle : middle + 40]) + content[middle + 40 :]
+
+    (run / "metrics.json").write_text('{"summary": {}}')
+    damaged(copy / "weights.npz", lambda content: content[:-100], "weights.npz is damaged", start)
+    damaged(copy / "weights.npz", flipped, "weights.npz is damaged", start)
+    damaged(copy / "weights.json", lambda _: b"[]", "weights.json is missing or damaged", finish)
+    damaged(run / "metrics.json", lambda _: b"{", "metrics.json is damaged", finish)
+    damaged(run / "config.json", lambda _: b"{}", "is not a run", finish)
+    damaged(run / "checkpoint.pt", flipped, "checkpoint.pt is damaged", finish)
+    finish()
+    save_weights(copy, np.ones((1, 7)), ["all"])
+    with pytest.raises(LwaeError, match="another mesh"):
+        start()
+    copy.rename(tmp_path / "moved")
+    with pytest.raises(LwaeError, match="data, the data set of .*run, is gone"):
+        finish()
+    assert not (tmp_path / "other").exists()
+
+
+def test_training_stops_when_it_diverges(data, tmp_path, monkeypatch):
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"])
+    monkeypatch.setattr(training, "schedule", lambda progress: 1e30)
+    with pytest.raises(LwaeError, match="diverged in epoch 1"):
+        training.train(run)
+
+
+def test_ctrl_c_outside_training(monkeypatch, capsys, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainer.export.export_run", interrupted)
+    assert main(["export", str(tmp_path), "--out", "model.lwae"]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
 def test_bad_input_gets_a_sentence(data, tmp_path, capsys):
     run = create_run(tmp_path / "run", data, "local", SMALL["local"])
     with pytest.raises(LwaeError, match="exists already"):

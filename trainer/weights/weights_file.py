@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -31,5 +33,5 @@ def load_weights(data: Path) -> tuple[np.ndarray, list[str]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["weights"], [str(name) for name in arrays["part_names"]]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise LwaeError(f"{path} is damaged ({error}); run `python -m trainer weights {data}` again.") from error

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import math
 import signal
@@ -80,16 +81,12 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
     network.train()
 
     def save() -> None:
+        # In memory first: what torch raises on a full disk is not an OSError.
+        buffer = io.BytesIO()
+        parameters, moments = network.state_dict(), optimiser.state_dict()
+        torch.save({**state, "network": parameters, "optimiser": moments, "random": torch.get_rng_state()}, buffer)
         with atomic_write(run.checkpoint) as stream:
-            torch.save(
-                {
-                    **state,
-                    "network": network.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                    "random": torch.get_rng_state(),
-                },
-                stream,
-            )
+            stream.write(buffer.getbuffer())
 
     saved_at = time.monotonic()
     done = state["epoch"] * batches + state["batch"]

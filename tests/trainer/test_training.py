@@ -202,6 +202,20 @@ def test_damaged_folders_get_a_sentence(data, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_no_room_for_a_checkpoint_leaves_the_last_one(data, tmp_path):
+    resource = pytest.importorskip("resource")
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(LwaeError, match="Cannot write .*checkpoint.pt"):
+            training.train(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert {file.name for file in run.path.iterdir()} == {"config.json", "start.lwae"}
+    assert training.train(run)
+
+
 def test_training_stops_when_it_diverges(data, tmp_path, monkeypatch):
     run = create_run(tmp_path / "run", data, "local", SMALL["local"])
     monkeypatch.setattr(training, "schedule", lambda progress: 1e30)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The README's "Train your own", on a folder of OBJ files that name no regions."""
+
+import json
+
+import numpy as np
+
+from backend.lwae_file import load_model
+from backend.numpy_decoder import NumpyDecoder
+from tests.toy import sphere
+from trainer.cli import main
+
+
+def write_obj(path, vertices, sizes, corners):
+    faces = np.split(corners + 1, np.cumsum(sizes)[:-1])
+    lines = [f"v {x:.5f} {y:.5f} {z:.5f}" for x, y, z in vertices]
+    path.write_text("\n".join(lines + ["f " + " ".join(map(str, face)) for face in faces]) + "\n")
+
+
+def test_from_a_folder_of_meshes_to_a_model(tmp_path, capsys):
+    vertices, sizes, corners = sphere()
+    rng = np.random.default_rng(0)
+    bands = [np.exp(-(((vertices[:, 2] - height) / 40) ** 2)) for height in (80, 0, -80)]
+    (tmp_path / "faces").mkdir()
+    for number in range(40):
+        moved = vertices * (1 + 0.1 * np.tensordot(rng.normal(size=3), bands, 1))[:, None]
+        write_obj(tmp_path / "faces" / f"{number}.obj", moved, sizes, corners)
+    data, run, model = (str(tmp_path / name) for name in ("data", "run", "model.lwae"))
+    for command in (
+        ["prepare", "meshes", str(tmp_path / "faces"), "--up", "z", "--no-align", "--out", data],
+        ["weights", data, "--parts", "3"],
+        ["train", data, "--out", run, "--epochs", "2", "--set", "hidden=8"],
+        ["evaluate", run],
+        ["export", run, "--out", model],
+    ):
+        assert main(command) == 0, capsys.readouterr().err
+    assert "against the best closed form" in capsys.readouterr().out
+    loaded = load_model(model)
+    assert len(set(loaded.part_names)) == 3 and loaded.header["metrics"]["reconstruction"] < 1
+    assert np.array_equal(loaded.polygon_vertices, corners) and loaded.controls
+    faces = NumpyDecoder(loaded).decode(loaded.prior.sample(rng, 4))
+    assert np.ptp(np.linalg.norm(faces, axis=2), axis=1).max() < 150
+    assert json.loads((tmp_path / "data" / "weights.json").read_text())["parts"] == loaded.part_names

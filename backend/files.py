@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writing files so that a full disk or a killed process never leaves half of one."""
+"""Writing files and folders so that a full disk or a killed process never leaves half of one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -41,3 +42,28 @@ def atomic_write(
     finally:
         with contextlib.suppress(FileNotFoundError):
             beside.unlink()
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
+    """Make a folder that appears at `path` only once all its files are written.
+
+    Yields a folder beside `path`, of this process alone: renamed at the end, removed when anything fails.
+
+    Raises:
+        LwaeError: when the operating system refuses, or somebody else has made `path` meanwhile.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            beside.mkdir(parents=True)
+            yield beside
+            beside.rename(path)
+        except OSError as error:
+            raise LwaeError(
+                f"Cannot write {path}: {error.strerror or error}; free some space or choose another folder."
+            ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+import signal
 import sys
 
 from .cli import main
 
+# Leave as Ctrl-C does, so that what is half-written goes.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 sys.exit(main())

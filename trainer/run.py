@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import pickle
-import shutil
 import subprocess
 import zipfile
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import numpy as np
 import torch
 
 from backend.errors import LwaeError
-from backend.files import atomic_write
+from backend.files import atomic_folder, atomic_write
 from backend.lwae_file import load_model, save_model
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
@@ -126,18 +125,10 @@ def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
     model = _start_model(dataset, weights, part_names, config)
     config["dataset"] = os.path.relpath(data, path)
     config["git_revision"] = _git_revision()
-    beside = path.with_name(f".{path.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        beside.mkdir(parents=True)
-        save_model(model, beside / "start.lwae")
-        with atomic_write(beside / "config.json", "w", encoding="utf-8") as stream:
+    with atomic_folder(path) as folder:
+        save_model(model, folder / "start.lwae")
+        with atomic_write(folder / "config.json", "w", encoding="utf-8") as stream:
             json.dump(config, stream, indent=1)
-        beside.rename(path)
-    except OSError as error:
-        raise LwaeError(f"Cannot write {path}: {error.strerror or error}; choose another folder.") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return Run(path, config)
 
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from backend.errors import LwaeError
-from backend.files import atomic_write
+from backend.files import atomic_folder, atomic_write
 
 TEST_SHARE = 0.11  # 220 of 2,000, as in the paper.
 
@@ -101,13 +100,10 @@ def write_dataset(
     path = Path(path)
     if path.exists():
         raise LwaeError(f"{path} exists already; choose another folder or delete it first.")
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        _write_vertices(beside / "vertices.npy", blocks, count)
+    with atomic_folder(path) as folder:
+        _write_vertices(folder / "vertices.npy", blocks, count)
         train, test = split_faces(count, seed)
-        with atomic_write(beside / "template.npz") as stream:
+        with atomic_write(folder / "template.npz") as stream:
             np.savez_compressed(
                 stream,
                 polygon_sizes=template.polygon_sizes.astype(np.int32),
@@ -117,7 +113,7 @@ def write_dataset(
                 region_names=np.array(template.region_names, dtype=str),
                 region_of_vertex=template.region_of_vertex.astype(np.int32),
             )
-        with atomic_write(beside / "labels.npy") as stream:
+        with atomic_write(folder / "labels.npy") as stream:
             np.save(stream, np.zeros((count, 0)) if labels is None else labels.astype(np.float32))
         facts = {
             "format": "lwae-dataset",
@@ -133,13 +129,8 @@ def write_dataset(
             "train": train.tolist(),
             "test": test.tolist(),
         }
-        with atomic_write(beside / "dataset.json", "w", encoding="utf-8") as stream:
+        with atomic_write(folder / "dataset.json", "w", encoding="utf-8") as stream:
             json.dump(facts, stream, indent=1)
-        beside.rename(path)
-    except OSError as error:
-        raise LwaeError(f"Cannot write {path}: {error.strerror or error}; free some space.") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return load_dataset(path)
 
 

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import os
+
+import pytest
+
+from backend.errors import LwaeError
+from backend.files import atomic_folder
+
+
+def test_a_folder_appears_only_when_it_is_complete(tmp_path):
+    path = tmp_path / "deep" / "folder"
+    with atomic_folder(path) as folder:
+        (folder / "file").write_text("x")
+        assert not path.exists()
+    assert [file.name for file in path.parent.iterdir()] == ["folder"] and (path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_a_failure_leaves_nothing(tmp_path, error):
+    with pytest.raises(error), atomic_folder(tmp_path / "folder") as folder:
+        (folder / "file").write_text("x")
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_do_not_write_into_one_folder(tmp_path, monkeypatch):
+    path = tmp_path / "folder"
+    with pytest.raises(LwaeError, match="Cannot write"), atomic_folder(path) as first:
+        (first / "file").write_text("first")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 0)
+            with atomic_folder(path) as second:
+                (second / "file").write_text("second")
+    assert (path / "file").read_text() == "second" and [file.name for file in tmp_path.iterdir()] == ["folder"]

@@ -14,7 +14,7 @@ from backend.numpy_decoder import NumpyDecoder
 from tests.toy import toy_model
 from trainer.datasets.dataset import Dataset, Template
 from trainer.evaluation.baselines import GlobalPCA, fit_pca
-from trainer.evaluation.evaluate import code_size, evaluate, linear_part
+from trainer.evaluation.evaluate import _ratio, code_size, evaluate, linear_part
 from trainer.evaluation.metrics import ROWS
 from trainer.evaluation.mixing import mix_codes
 from trainer.evaluation.table import format_table
@@ -207,3 +207,9 @@ def test_few_faces(model, dataset):
         assert f"{test} test and 12 training faces" in format_table(results)
     with pytest.raises(LwaeError, match="1 test face, too few"):
         evaluate({"trained": NumpyDecoder(model)}, few(11, 1))
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_is_measured_in_units_of_zero():
+    assert _ratio(0.5, 0.0, np.ones(9), np.zeros(9)) == {"value": None}
+    assert _ratio(1.0, 2.0, np.ones(9), np.full(9, 4.0)) == {"value": 0.5, "low": 0.25, "high": 0.25}

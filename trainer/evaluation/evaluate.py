@@ -283,9 +283,9 @@ def evaluate(
         "models": results,
         "against_pca": {
             name: {
-                key: _cell(
-                    results[name]["metrics"][key]["value"] / results[small_pca]["metrics"][key]["value"],
-                    draws[name][key] / draws[small_pca][key],
+                key: _ratio(
+                    *(results[model]["metrics"][key]["value"] for model in (name, small_pca)),
+                    *(draws[model][key] for model in (name, small_pca)),
                 )
                 for key in ("reconstruction", "swap_cycle")
             }
@@ -302,6 +302,12 @@ def _cell(value: float, draws: np.ndarray) -> dict:
         return {"value": None}
     low, high = interval(draws)
     return {"value": float(value), "low": low, "high": high}
+
+
+def _ratio(value: float, base: float, draws: np.ndarray, base_draws: np.ndarray) -> dict:
+    """A cell without value where the base is 0, as when one number holds all that varies."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _cell(np.float64(value) / base, draws / base_draws)
 
 
 def _compare(trained: str, closed_forms: Sequence[str], results: dict, draws: dict) -> dict:

@@ -66,7 +66,7 @@ def sparse_nmf(
     if not 1 <= parts <= min(matrix.shape):
         raise LwaeError(
             f"{parts} parts cannot be found where {matrix.shape[0]} vertices move in {matrix.shape[1]} faces; "
-            f"ask for 1 to {min(matrix.shape)}."
+            f"ask for at most {min(matrix.shape)}."
         )
     if sparse_factor not in ("W", "H") or penalty not in ("hoyer", "l1"):
         raise LwaeError(

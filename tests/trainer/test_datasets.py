@@ -286,6 +286,9 @@ def test_units_and_axes_can_be_given(tmp_path):
     np.testing.assert_allclose(dataset.vertices, 7 * faces, atol=1e-3)
     camera = np.stack([x, -z, y], -1)  # y down, the face towards the camera
     write_npz(tmp_path / "b.npz", {"vertices": camera, "faces": triangulate(SIZES, CORNERS)})
+    assert dataset.command == (
+        "python -m trainer prepare meshes a.npz --units=mm --up=x --front=-z --seed=0 --no-align --out DATA"
+    )
     dataset = prepare_meshes(tmp_path / "b.npz", tmp_path / "b", units="mm", up="-y", align=False)
     np.testing.assert_allclose(dataset.vertices, faces, atol=1e-3)
 

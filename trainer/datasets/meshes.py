@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,10 @@ def prepare_meshes(
     source, path = Path(source), Path(path)
     if path.exists():
         raise LwaeError(f"{path} exists already; choose another folder or delete it first.")
+    said = {"units": units, "up": up, "front": front, "licence": licence, "name": name, "seed": str(seed)}
+    usual = {"units": "auto", "up": "auto", "front": "auto", "licence": "unknown", "name": None}
+    options = [f"--{key}={value}" for key, value in said.items() if value != usual.get(key)]
+    options += [] if align else ["--no-align"]
     files, template_file = _find(source)
     correspondence = _Correspondence(files[0], template_file)
     first, template = correspondence.first, correspondence.template
@@ -100,7 +105,7 @@ def prepare_meshes(
                 name=name or source.stem,
                 licence=licence,
                 provenance=f"{count} meshes of {source.name}, {provenance}{', aligned rigidly' if align else ''}",
-                command=f"python -m trainer prepare meshes {source.name} --seed {seed} --out DATA",
+                command=f"python -m trainer prepare meshes {shlex.join([source.name, *options])} --out DATA",
                 seed=seed,
             )
     except OSError as error:

@@ -88,7 +88,7 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
         with atomic_write(run.checkpoint) as stream:
             stream.write(buffer.getbuffer())
 
-    saved_at = time.monotonic()
+    saved_at = -math.inf  # The first epoch is kept too.
     done = state["epoch"] * batches + state["batch"]
     log.info("Training %s from epoch %d to %d; Ctrl-C keeps a checkpoint.", run.path, state["epoch"], config["epochs"])
     with tqdm(total=total_steps, initial=done, unit="step", disable=None) as bar:

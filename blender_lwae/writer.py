@@ -51,7 +51,7 @@ def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray) -> None:
         _write_linked(mesh, metres)
     else:
         if mesh.shape_keys:
-            _shift_keys(mesh.shape_keys, metres - read_positions(mesh))
+            _write_keys(mesh.shape_keys, metres, metres - read_positions(mesh))
         mesh.attributes["position"].data.foreach_set("vector", metres.ravel())
         if STALE_BOUNDS:
             mesh.vertices[0].co = mesh.vertices[0].co
@@ -60,8 +60,12 @@ def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray) -> None:
         raise LwaeError(f"{mesh.name} cannot be changed here; make it local first.")
 
 
-def _shift_keys(shape_keys: bpy.types.Key, change: np.ndarray) -> None:
+def _write_keys(shape_keys: bpy.types.Key, metres: np.ndarray, change: np.ndarray) -> None:
     for key in shape_keys.key_blocks:
+        if key == shape_keys.reference_key:
+            # Exactly what the mesh gets: the stamp must hold when the keys are removed.
+            key.points.foreach_set("co", metres.ravel())
+            continue
         points = np.empty(change.size, dtype=np.float32)
         key.points.foreach_get("co", points)
         key.points.foreach_set("co", points + change.ravel())
@@ -70,9 +74,10 @@ def _shift_keys(shape_keys: bpy.types.Key, change: np.ndarray) -> None:
 def _write_linked(mesh: bpy.types.Mesh, metres: np.ndarray) -> None:
     # Blender's foreach_set silently writes nothing on linked and overridden data; one at a time works.
     change = metres - read_positions(mesh)
-    for key in mesh.shape_keys.key_blocks if mesh.shape_keys else ():
-        for point, shift in zip(key.data, change, strict=True):
-            point.co = np.asarray(point.co) + shift
+    keys = mesh.shape_keys
+    for key in keys.key_blocks if keys else ():
+        for point, position, shift in zip(key.data, metres, change, strict=True):
+            point.co = position if key == keys.reference_key else np.asarray(point.co) + shift
     for vertex, position in zip(mesh.vertices, metres, strict=True):
         vertex.co = position
 

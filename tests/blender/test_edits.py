@@ -180,6 +180,23 @@ def smile_offset(count):
     return offset
 
 
+def test_removing_shape_keys_is_no_edit(new_face, addon):
+    face = new_face()
+    face.shape_key_add(name="Basis")
+    face.shape_key_add(name="Smile")
+    for value in (2, -1.3, 0.7):
+        slide(face.data, value)
+        assert np.array_equal(key_positions(face.data), positions(face.data))
+    bpy.ops.object.shape_key_remove(all=True)
+    assert trouble(addon, face.data) is None
+
+
+def key_positions(mesh):
+    result = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    mesh.shape_keys.reference_key.points.foreach_get("co", result)
+    return result.reshape(-1, 3)
+
+
 def test_sculpted_basis_key_is_an_edit(new_face, addon):
     face = new_face()
     basis = face.shape_key_add(name="Basis")

@@ -227,6 +227,20 @@ def test_overridden_face_can_be_randomised(library, addon):
     assert np.allclose(positions(face.data), expected(face.data), atol=1e-6)
 
 
+def test_linked_face_with_shape_keys_shows_exactly_what_its_basis_says(library):
+    bpy.ops.wm.open_mainfile(filepath=library)
+    for name in ("Basis", "Smile"):
+        bpy.data.objects["Face"].shape_key_add(name=name)
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    mesh = load_face(library, link=True).data
+    for frame in (11, 4):
+        bpy.context.scene.frame_set(frame)
+        basis = np.array([point.co for point in mesh.shape_keys.reference_key.data], dtype=np.float32)
+        assert np.array_equal(basis, positions(mesh))
+    assert np.allclose(positions(mesh), at(mesh, mesh.lwae.parts[0].controls[0].value), atol=1e-6)
+
+
 def test_made_local_it_is_ones_own(library, addon):
     face = load_face(library, link=True)
     bpy.context.view_layer.objects.active = face

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import struct
 import tokenize
@@ -25,7 +26,7 @@ from .prior import Prior
 
 FORMAT = "lwae"
 FORMAT_VERSION = 1
-MAX_BYTES = 8 << 30  # A 53,215-vertex model has 0.1 GB.
+MAX_BYTES = 1 << 30  # A 53,215-vertex model has 0.1 GB.
 
 _UNREADABLE = (
     zipfile.BadZipFile,
@@ -76,7 +77,7 @@ def save_model(model: FaceModel, path: str | os.PathLike) -> None:
         ),
         "prior/mean": model.prior.mean.astype("<f4"),
         "prior/factors": model.prior.factors.astype("<f2"),
-        "prior/tau": np.array(model.prior.tau, dtype="<f8"),
+        "prior/tau": np.array([model.prior.tau], dtype="<f8"),
     }
     arrays.update({f"network/{name}": array for name, array in model.network.items()})
     with atomic_write(path) as stream:
@@ -112,21 +113,19 @@ def load_model(path: str | os.PathLike) -> FaceModel:
     with _open(path) as archive:
         header = _header(archive, path)
         try:
-            arrays = {
-                name.removesuffix(".npy"): _read_array(archive, name)
-                for name in archive.namelist()
-                if name != "header.npy"
-            }
-        except _UNREADABLE as error:
-            raise LwaeError(f"{path.name} is damaged ({_why(error)}); download or export it again.") from error
+            names = [name for name in archive.namelist() if name != "header.npy"]
+            arrays = {name.removesuffix(".npy"): _read_array(archive, name) for name in names}
+        except LwaeError as error:
+            raise LwaeError(f"{path.name} is damaged ({error}); download or export it again.") from error
     try:
         model = _build(header, arrays)
         _check(model)
     except LwaeError as error:
         raise LwaeError(f"{path.name} is not a usable model: {error} Export it again.") from error
     except _UNREADABLE as error:
+        what = error.args[0] if isinstance(error, KeyError) else "an entry of its header"
         raise LwaeError(
-            f"{path.name} is not a usable model: {_why(error)} is missing or malformed. Export it again."
+            f"{path.name} is not a usable model: {what} is missing or malformed. Export it again."
         ) from error
     return model
 
@@ -166,55 +165,85 @@ def _header(archive: zipfile.ZipFile, path: Path) -> dict:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    # The size that the zip directory states bounds what may be allocated for the array's stated shape.
-    content = archive.read(name)
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    shape, _, dtype = read[version](stream)
-    if dtype.hasobject or dtype.kind not in "fiu":
-        raise ValueError(f"array {name} holds {dtype}, not numbers")
-    count = 1
-    for length in shape:
-        count *= length
-    if count * dtype.itemsize != len(content) - stream.tell():
-        raise ValueError(f"array {name} is cut short")
-    stream.seek(0)
-    return np.lib.format.read_array(stream, allow_pickle=False)
+    try:
+        # The size that the zip directory states bounds what may be allocated for the array's stated shape.
+        content = archive.read(name)
+        stream = io.BytesIO(content)
+        version = np.lib.format.read_magic(stream)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, _, dtype = read[version](stream)
+        if dtype.hasobject or dtype.kind not in "fiu":
+            raise LwaeError(f"the array {name} holds {dtype}, not numbers")
+        if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
+            raise LwaeError(f"the array {name} is cut short")
+        stream.seek(0)
+        return np.lib.format.read_array(stream, allow_pickle=False)
+    except LwaeError:
+        raise
+    except _UNREADABLE as error:
+        # NumPy's own messages would advise to allow pickles.
+        raise LwaeError(f"the array {name} is malformed") from error
+
+
+def _typed(arrays: dict[str, np.ndarray], name: str, dtype: type, dimensions: int) -> np.ndarray:
+    """An array as `dtype`; an integer one must hold integers of that range."""
+    if name not in arrays:
+        raise LwaeError(f"the array {name!r} is missing.")
+    array = arrays[name]
+    if array.ndim != dimensions:
+        raise LwaeError(f"the array {name!r} has {array.ndim} dimensions instead of {dimensions}.")
+    if np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        if array.dtype.kind not in "iu" or (array.size and not limits.min <= array.min() <= array.max() <= limits.max):
+            raise LwaeError(f"the array {name!r} does not hold small integers.")
+    return array.astype(dtype)
 
 
 def _build(header: dict, arrays: dict[str, np.ndarray]) -> FaceModel:
-    code_sizes = [int(size) for size in header["code_sizes"]]
-    directions = arrays["control_directions"].astype(np.float32)
-    controls, position = [], 0
-    for control in header["controls"]:
-        part = int(control["part"])
-        if not 0 <= part < len(code_sizes):
-            raise LwaeError(f"the control {control['name']!r} belongs to no part.")
-        size = code_sizes[part]
-        controls.append(
-            Control(str(control["name"]), part, directions[position : position + size], str(control["description"]))
-        )
-        position += size
-    if position != len(directions):
-        raise LwaeError("the controls' directions do not have the length of the part codes.")
-    tau = float(arrays["prior/tau"].item())
+    parts, code_sizes = header["parts"], header["code_sizes"]
+    if not isinstance(parts, list) or not all(isinstance(name, str) for name in parts):
+        raise LwaeError("its parts are no list of names.")
+    if not isinstance(code_sizes, list) or not all(type(size) is int and size > 0 for size in code_sizes):
+        raise LwaeError("its code sizes are no list of positive integers.")
     return FaceModel(
         header=header,
-        mean=arrays["mean"].astype(np.float32),
-        polygon_sizes=arrays["polygon_sizes"].astype(np.int32),
-        polygon_vertices=arrays["polygon_vertices"].astype(np.int32),
-        uv=arrays["uv"].astype(np.float32),
-        polygon_material=arrays["polygon_material"].astype(np.uint8),
-        part_names=[str(name) for name in header["parts"]],
+        mean=_typed(arrays, "mean", np.float32, 2),
+        polygon_sizes=_typed(arrays, "polygon_sizes", np.int32, 1),
+        polygon_vertices=_typed(arrays, "polygon_vertices", np.int32, 1),
+        uv=_typed(arrays, "uv", np.float32, 2),
+        polygon_material=_typed(arrays, "polygon_material", np.uint8, 1),
+        part_names=parts,
         code_sizes=code_sizes,
-        weights=arrays["weights"].astype(np.float32),
-        controls=controls,
-        prior=Prior(arrays["prior/mean"].astype(np.float32), arrays["prior/factors"].astype(np.float32), tau),
+        weights=_typed(arrays, "weights", np.float32, 2),
+        controls=_controls(header["controls"], code_sizes, _typed(arrays, "control_directions", np.float32, 1)),
+        prior=Prior(
+            _typed(arrays, "prior/mean", np.float32, 1),
+            _typed(arrays, "prior/factors", np.float32, 2),
+            float(_typed(arrays, "prior/tau", np.float64, 1).item()),
+        ),
         network={
             name.removeprefix("network/"): array for name, array in arrays.items() if name.startswith("network/")
         },
     )
+
+
+def _controls(entries: list[dict], code_sizes: list[int], directions: np.ndarray) -> list[Control]:
+    """Sliders are stored part after part, so that slider values can be too."""
+    controls, position = [], 0
+    for entry in entries:
+        name, part = entry["name"], entry["part"]
+        if type(part) is not int or not 0 <= part < len(code_sizes):
+            raise LwaeError(f"the control {name!r} belongs to no part.")
+        if controls and part < controls[-1].part:
+            raise LwaeError("its controls do not come part after part.")
+        if not isinstance(name, str) or any(part == other.part and name == other.name for other in controls):
+            raise LwaeError(f"a part has two controls called {name!r}, or one without a name.")
+        direction = directions[position : position + code_sizes[part]]
+        controls.append(Control(name, part, direction, str(entry["description"])))
+        position += code_sizes[part]
+    if position != len(directions):
+        raise LwaeError("the controls' directions do not have the length of the part codes.")
+    return controls
 
 
 def _check(model: FaceModel) -> None:
@@ -232,7 +261,7 @@ def _check(model: FaceModel) -> None:
     for name, (array, shape) in expected.items():
         if array.shape != shape:
             raise LwaeError(f"the array {name!r} has shape {array.shape} instead of {shape}.")
-    if not n or not k or min(model.code_sizes) < 1 or len(model.code_sizes) != k or len(set(model.part_names)) != k:
+    if not n or not k or len(model.code_sizes) != k or len(set(model.part_names)) != k:
         raise LwaeError("it needs vertices, and parts with different names and codes.")
     if not isinstance(model.name, str) or not all(model.part_names):
         raise LwaeError("it or one of its parts has no name.")
@@ -245,6 +274,8 @@ def _check(model: FaceModel) -> None:
     for array in (model.mean, model.uv, model.weights, model.prior.mean, model.prior.factors):
         if not np.isfinite(array).all():
             raise LwaeError("it contains NaN or infinite numbers.")
+    if model.weights.min() < 0 or np.abs(model.weights.sum(axis=0) - 1).max() > 0.01:
+        raise LwaeError("the parts' weights do not add up to 1 at every vertex.")
     for control in model.controls:
         if not np.isfinite(control.direction).all():
             raise LwaeError(f"the control {control.name!r} contains NaN or infinite numbers.")
@@ -257,7 +288,3 @@ def _check(model: FaceModel) -> None:
     decoded = NumpyDecoder(model).decode(np.zeros((1, d), dtype=np.float32))
     if decoded.shape != (1, n, 3):
         raise LwaeError("its network does not make faces of the model's own vertices.")
-
-
-def _why(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -14,7 +14,7 @@ from backend.errors import LwaeError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; bad input gets its sentence and exit code 1, wrong arguments exit code 2, Ctrl-C 130."""
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(_joined_axes(sys.argv[1:] if arguments is None else arguments))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return options.run(options) or 0
@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     meshes = prepare.add_parser("meshes", help="a folder of OBJ, PLY, STL or npz meshes in vertex correspondence")
     meshes.add_argument("source", type=Path, metavar="DIR")
     meshes.add_argument("--units", choices=("auto", "mm", "cm", "m"), default="auto")
-    meshes.add_argument("--up", default="auto", help="axis that points up: auto, x, y, z, or --up=-y and the like")
+    meshes.add_argument("--up", default="auto", help="axis that points up: auto, x, y, z, -x, -y or -z")
     meshes.add_argument("--front", default="auto", help="axis that the faces look along, likewise")
     meshes.add_argument("--no-align", dest="align", action="store_false", help="the meshes are aligned already")
     meshes.add_argument("--name", help="name of the data set (default: the folder's)")
@@ -83,6 +83,17 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--name", help="name of the model (default: the data set's)")
     export.set_defaults(run=_export)
     return parser
+
+
+def _joined_axes(arguments: list[str]) -> list[str]:
+    """`--up -y` as `--up=-y`, which argparse does not take for another option."""
+    result: list[str] = []
+    for argument in arguments:
+        if result and result[-1] in ("--up", "--front") and argument in ("-x", "-y", "-z"):
+            result[-1] += f"={argument}"
+        else:
+            result.append(argument)
+    return result
 
 
 def _positive(text: str) -> int:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from backend.errors import LwaeError
@@ -23,7 +24,7 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
     model = run.trained_model()
     if name:
         model.header["name"] = name
-    model.header["rebuild"] = "\n".join(rebuild_commands(run))
+    model.header["rebuild"] = "\n".join(rebuild_commands(run, name))
     metrics = run.path / "metrics.json"
     if metrics.is_file():
         try:
@@ -34,7 +35,7 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
     return load_model(out)
 
 
-def rebuild_commands(run: Run) -> list[str]:
+def rebuild_commands(run: Run, name: str | None = None) -> list[str]:
     """The commands that make this model again from its source."""
     try:
         weights = json.loads((run.data / "weights.json").read_text(encoding="utf-8"))["command"]
@@ -51,5 +52,5 @@ def rebuild_commands(run: Run) -> list[str]:
         weights,
         " ".join(["python -m trainer train DATA --preset", preset, "--out RUN", *settings]),
         "python -m trainer evaluate RUN",
-        "python -m trainer export RUN --out model.lwae",
+        "python -m trainer export RUN --out model.lwae" + (f" --name {shlex.quote(name)}" if name else ""),
     ]

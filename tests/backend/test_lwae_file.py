@@ -127,9 +127,15 @@ def test_other_files_are_not_models(path, tmp_path):
         ("weights", np.zeros((2, 266), np.float32)),
         ("polygon_vertices", np.full(1008, 266, np.int32)),
         ("polygon_sizes", np.full(264, 2, np.int32)),
+        ("polygon_sizes", np.full(264, 4.5)),
+        ("polygon_vertices", np.full(1008, 1 << 32, np.int64)),
+        ("mean", np.array(3.0, np.float32)),
+        ("weights", np.full((3, 266), 1.0, np.float32)),
+        ("weights", np.stack([np.full(266, v, np.float32) for v in (-1, 1, 1)])),
         ("control_directions", np.zeros(3, np.float32)),
         ("prior/factors", np.zeros((5, 5), np.float32)),
-        ("prior/tau", np.array(-1.0)),
+        ("prior/tau", np.array([-1.0])),
+        ("prior/tau", np.array([1.0, 1.0])),
         ("network/part0/basis", np.zeros((4, 1, 3), np.float16)),
         ("network/part1/vertices", None),
         ("network/part1/vertices", np.full(266, -1, np.int32)),
@@ -164,10 +170,38 @@ def test_a_strange_configuration_is_refused(path, network):
         load_model(path)
 
 
-def test_strange_names_are_refused(path):
-    with_header(path, name=["a", "list"])
+CONTROLS = [{"name": name, "part": part, "description": ""} for part in range(3) for name in ("Width", "Shape 1")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": ["a", "list"]},
+        {"parts": "top"},
+        {"parts": ["top", "top", "bottom"]},
+        {"parts": ["top", "", "bottom"]},
+        {"code_sizes": [4, 4, 4.9]},
+        {"code_sizes": [4, 4, -4]},
+        {"controls": CONTROLS[::-1]},
+        {"controls": [CONTROLS[0], CONTROLS[0], *CONTROLS[2:]]},
+        {"controls": [{"name": "Width"}]},
+    ],
+)
+def test_strange_headers_are_refused(path, changes):
+    with_header(path, **changes)
     with pytest.raises(LwaeError, match="not a usable model"):
         load_model(path)
+
+
+def test_the_sentence_never_advises_pickles(path):
+    contents = members(path)
+    contents["mean.npy"] = b"\x93NUMPY\x01\x00" + (60000).to_bytes(2, "little") + b" " * 60000
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+    with pytest.raises(LwaeError, match="mean.npy is malformed") as error:
+        load_model(path)
+    assert "pickle" not in str(error.value) and "\n" not in str(error.value)
 
 
 def test_an_unknown_preset_says_update(path):

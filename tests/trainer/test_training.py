@@ -101,6 +101,7 @@ def test_export_is_a_complete_model(preset, data, tmp_path):
     model = load_model(tmp_path / "model.lwae")
     assert model.name == "bumpy" and model.part_names == ["top", "middle", "bottom"]
     rebuild = model.header["rebuild"].splitlines()
+    assert rebuild[-1].endswith("--name bumpy")
     assert rebuild[1] == "python -m trainer weights DATA --parts 3"
     assert f"train DATA --preset {preset} --out RUN --set" in rebuild[2] and "--set epochs=1" in rebuild[2]
     assert model.header["training"]["epochs"] == 1 and model.header["licence"] == "CC0"

@@ -34,15 +34,13 @@ def test_polygon_edges_have_no_diagonals():
     assert len(topology.triangle_edges(topology.triangulate(sizes, corners))) == 5
 
 
-def test_boundary_ring_of_a_sheet_and_of_a_closed_surface():
+def test_boundary_edges_of_a_sheet_and_of_a_closed_surface():
     vertices, sizes, corners = grid(5, 4)
-    triangles = topology.triangulate(sizes, corners)
-    (ring,) = topology.boundary_rings(triangles)
-    assert len(ring) == 14 and len(set(ring.tolist())) == 14
-    steps = np.abs(vertices[ring] - vertices[np.roll(ring, -1)]).sum(axis=1)
-    assert np.all(steps == 1)
+    edges = topology.boundary_edges(topology.triangulate(sizes, corners))
+    assert len(edges) == 14 and sorted(edges[:, 0]) == sorted(edges[:, 1]) == sorted(set(edges[:, 0].tolist()))
+    assert np.all(np.abs(vertices[edges[:, 0]] - vertices[edges[:, 1]]).sum(axis=1) == 1)
     tetrahedron = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 1], [1, 3, 2]])
-    assert topology.boundary_rings(tetrahedron) == []
+    assert len(topology.boundary_edges(tetrahedron)) == 0
 
 
 def test_components_are_numbered_by_first_vertex():

@@ -93,28 +93,6 @@ def boundary_edges(triangles: np.ndarray) -> np.ndarray:
     return directed[uses[inverse] == 1]
 
 
-def boundary_rings(triangles: np.ndarray) -> list[np.ndarray]:
-    """Closed loops of boundary edges, each a list of vertices in order; longest first.
-
-    Where several loops touch in one vertex they are walked as they come; a chain that does not close is given
-    as it is.
-    """
-    follow: dict[int, list[int]] = {}
-    for a, b in boundary_edges(triangles).tolist():
-        follow.setdefault(a, []).append(b)
-    rings = []
-    for start in sorted(follow):
-        while follow[start]:
-            ring = [start]
-            while follow.get(ring[-1]):
-                ring.append(follow[ring[-1]].pop(0))
-                if ring[-1] == start:
-                    ring.pop()
-                    break
-            rings.append(np.array(ring, dtype=np.int64))
-    return sorted(rings, key=lambda ring: (-len(ring), ring[0]))
-
-
 def umbrella_laplacian(edges: np.ndarray, count: int) -> sp.csr_matrix:
     """L = D^-1 A - I, float64 [count, count]: (L x)_v is the mean of v's neighbours minus x_v.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from ..backend.files import atomic_write
 RUN_FILE = "run.json"
 TEMPLATE_FILE = "template.npz"
 THUMBNAILS = "thumbnails"
+ABANDONED = 3600  # Seconds after which an unfinished file is nobody's any more.
 OURS = re.compile(
     r"(faces?_\d{6,}\.(ply|obj|mtl|stl|glb|npz|png)|faces(\.\d+-of-\d+)?\.csv"
     r"|contact_sheet(\.\d+-of-\d+)?\.png|template\.npz|run\.json)"
@@ -36,8 +39,9 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if overwrite:
             _remove_run(out)
-        old = _read_record(out)
-        if old is None and any(OURS.fullmatch(path.name) for path in out.iterdir()):
+        named = any(OURS.fullmatch(path.name) for path in out.iterdir())
+        old = _read_record(out)  # After looking: another shard's run.json comes before its other files.
+        if named and old is None:
             raise LwaeError(f"{out} has files of these names but no {RUN_FILE}; use another folder or --overwrite.")
     except OSError as error:
         raise LwaeError(f"Cannot use the folder {out}: {error.strerror or error}.") from error
@@ -67,10 +71,30 @@ def scratch_folder(path: Path) -> Iterator[None]:
 
 
 def remove_leftovers(out: Path, owns: Callable[[str], bool]) -> None:
-    """Remove unfinished files that a killed run left (see atomic_write), if their names are ours to write."""
+    """Remove unfinished files that killed runs left (see atomic_write), never one that is being written.
+
+    Those of `owns` go at once unless their process runs; others, such as another shard's, when they are old.
+    """
     for path in out.glob(".*.part"):
-        if owns(path.name[1:].removesuffix(".part").rpartition(".")[0]):
-            path.unlink(missing_ok=True)
+        name, _, process = path.name[1:].removesuffix(".part").rpartition(".")
+        # Several shards clean one folder at once; Windows refuses to remove what is open.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
+            old = time.time() - path.stat().st_mtime > ABANDONED
+            if OURS.fullmatch(name) and (old or owns(name) and not _runs(process)):
+                path.unlink()
+
+
+def _runs(process: str) -> bool:
+    """Whether a process other than this one has that number on this machine; on Windows nobody knows."""
+    if os.name != "posix" or not process.isdecimal() or int(process) == os.getpid():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # Somebody else's.
+    return True
 
 
 def _read_record(out: Path) -> dict | None:

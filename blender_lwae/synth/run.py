@@ -55,11 +55,11 @@ class Job:
         )
 
     def owns(self, name: str) -> bool:
-        """Whether this shard writes the file `name`."""
+        """Whether this shard, and no other, writes the file `name`."""
         face = re.match(r"faces?_(\d+)\.", name)
         if face:
             return int(face[1]) // BLOCK % self.shards == self.shard
-        return name in (TEMPLATE_FILE, self.path("faces", ".csv").name, self.path("contact_sheet", ".png").name)
+        return name in (self.path("faces", ".csv").name, self.path("contact_sheet", ".png").name)
 
 
 def run(job: Job, decoder: Decoder, advance: Callable[..., None], check_stop: Callable[[], None]) -> None:
@@ -78,8 +78,11 @@ def run(job: Job, decoder: Decoder, advance: Callable[..., None], check_stop: Ca
     table = Table(job.plan)
     if not job.worker:
         remove_leftovers(job.out, job.owns)
-        write_template(job.out / TEMPLATE_FILE, model, job.unit)
     with single_threaded_blas(), scratch_folder(job.scratch), _table_stream(job) as stream:
+        if not job.worker:
+            # By way of our own folder: every shard writes this file.
+            write_template(job.scratch / TEMPLATE_FILE, model, job.unit)
+            os.replace(job.scratch / TEMPLATE_FILE, job.out / TEMPLATE_FILE)
         stream.write(table.header())
         for start, stop in job.blocks:
             codes = job.plan.codes(start, stop)

@@ -15,6 +15,14 @@ import make
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 COUNT = 600
+IN_BPY = """
+import os, sys, bpy, addon_utils
+name = "bl_ext.user_default.blender_lwae"
+addon_utils.enable(name)
+code = sys.modules[name + ".cli"].main(sys.argv[1:])
+sys.stdout.flush(), sys.stderr.flush()
+os._exit(code)
+"""
 
 
 @pytest.fixture(scope="module", params=["bpy", "blender"])
@@ -27,7 +35,8 @@ def command(request, tmp_path_factory):
     if request.param == "bpy":
         if importlib.util.find_spec("bpy") is None:
             pytest.skip("there is no bpy for this Python")
-        return [sys.executable, "-c", make.SYNTH_IN_BPY, archive], env
+        subprocess.run([sys.executable, "-c", make.SYNTH_IN_BPY, archive, "info"], env=env, check=True, timeout=120)
+        return [sys.executable, "-c", IN_BPY], env
     blender = make.blender_program()
     if blender is None:
         pytest.skip("the environment variable BLENDER names no Blender")
@@ -88,6 +97,16 @@ def test_killed_and_continued_equals_uninterrupted_in_two_processes(start, tmp_p
     assert code == 0
     assert f"synth {COUNT}/{COUNT} faces" in error
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
+
+
+def test_shards_can_start_at_once_in_one_folder(start, tmp_path):
+    shards = 4
+    command = ("synth", "--count", 64 * shards, "--format", "npz", "--out", tmp_path / "farm")
+    processes = [start(*command, "--shard", f"{i + 1}/{shards}") for i in range(shards)]
+    assert [finish(process)[0] for process in processes] == [0] * shards
+    names = {path.name for path in (tmp_path / "farm").iterdir()}
+    blocks = {f"faces_{64 * i:06d}.npz" for i in range(shards)}
+    assert names == blocks | {f"faces.{i + 1}-of-{shards}.csv" for i in range(shards)} | {"run.json", "template.npz"}
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

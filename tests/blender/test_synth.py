@@ -3,10 +3,13 @@
 
 import csv
 import io
+import os
 
 import bpy
 import numpy as np
 import pytest
+
+NO_PROCESS = 2**31 - 1  # More than any system numbers its processes.
 
 
 @pytest.fixture
@@ -131,11 +134,30 @@ def test_only_what_is_missing_or_cut_is_made_again(synth):
     (folder / "face_000003.ply").unlink()
     with open(folder / "face_000066.ply", "r+b") as stream:
         stream.truncate(100)
-    (folder / ".face_000003.ply.1.part").write_bytes(b"left by a killed run")
+    (folder / f".face_000003.ply.{NO_PROCESS}.part").write_bytes(b"left by a killed run")
     assert synth("--count", 70)[0] == 0
     assert content(folder) == before
     changed = {path.name for path in folder.iterdir() if path.stat().st_mtime_ns != times.get(path)}
     assert {name for name in changed if name.endswith(".ply")} == {"face_000003.ply", "face_000066.ply"}
+
+
+def test_shards_in_one_folder_leave_alone_what_others_write(synth):
+    folder = synth("--count", 130, "--shard", "1/3", "--format", "npz")[1]
+    shared, others, running, cut, old = (
+        folder / f".{name}.{process}.part"
+        for name, process in (
+            ("run.json", NO_PROCESS),
+            ("faces_000064.npz", NO_PROCESS),
+            ("faces_000128.npz", os.getppid()),
+            ("faces_000128.npz", NO_PROCESS),
+            ("template.npz", os.getppid()),
+        )
+    )
+    for path in (shared, others, running, cut, old):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert synth("--count", 130, "--shard", "3/3", "--format", "npz")[0] == 0
+    assert [path.exists() for path in (shared, others, running, cut, old)] == [True, True, True, False, False]
 
 
 def test_other_arguments_are_refused_and_overwrite_starts_afresh(synth, capfd):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,6 +36,14 @@ LOOSENESS = 3.0
 def face_rng(seed: int, index: int, stream: int = FACES) -> np.random.Generator:
     """The generator of face number `index`: numpy's SeedSequence spawn, made without its predecessors."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, index)))
+
+
+def sampling_hash(model: FaceModel) -> str:
+    """Identifies what `FaceModel.hash` leaves out and synth depends on: the prior and the controls."""
+    digest = hashlib.sha256(repr([(control.part, control.name) for control in model.controls]).encode())
+    for array in (model.prior.mean, model.prior.factors, model.prior.tau, control_matrix(model)):
+        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

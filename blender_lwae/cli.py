@@ -21,7 +21,7 @@ from .backend.errors import LwaeError
 from .backend.lwae_file import load_model
 from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
-from .backend.synthesis import Plan
+from .backend.synthesis import Plan, sampling_hash
 from .synth.folder import prepare
 from .synth.jobs import Reporter, run_workers
 from .synth.progress import Progress
@@ -180,6 +180,11 @@ def _synth_job(options: argparse.Namespace) -> tuple[Job, NumpyDecoder]:
         raise LwaeError("Give either --count or --sources and --targets; see lwae synth --help.")
     if options.units != "m" and options.format == "glb":
         raise LwaeError("A glb file is in metres by its standard; leave --units away or choose another format.")
+    number, total = options.shard
+    if options.overwrite and total > 1 and not options.worker:
+        raise LwaeError(
+            "--overwrite with --shard would remove the faces of the other shards; use a new folder or leave --overwrite away."
+        )
     model = load_model(options.model)
     names = [name.strip() for name in options.parts.split(",")] if options.parts is not None else model.part_names
     parts = tuple(sorted({model.part_index(name) for name in names}))
@@ -187,7 +192,6 @@ def _synth_job(options: argparse.Namespace) -> tuple[Job, NumpyDecoder]:
         plan = Plan.combinations(model, options.seed, options.sources, options.targets, parts, options.strength)
     else:
         plan = Plan(model, options.seed, options.count, options.strength, parts)
-    number, total = options.shard
     job = Job(
         plan,
         options.out.absolute(),
@@ -229,7 +233,7 @@ def _record(job: Job) -> dict:
         arguments["size"] = job.thumbnail_size
     layout = {name: list(plan.model.part_offsets[k : k + 2]) for k, name in enumerate(plan.model.part_names)}
     return {
-        "model": {"name": plan.model.name, "hash": plan.model.hash},
+        "model": {"name": plan.model.name, "hash": plan.model.hash, "sampling_hash": sampling_hash(plan.model)},
         "arguments": arguments,
         "code_columns": {name: [int(first), int(end)] for name, (first, end) in layout.items()},
         "made_with": {

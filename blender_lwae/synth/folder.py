@@ -48,8 +48,9 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
     for group in ("model", "arguments") if old else ():
         for key in old[group].keys() & record[group].keys():
             if old[group][key] != record[group][key]:
+                other = "another model: " if group == "model" else ""
                 raise LwaeError(
-                    f"{out} was made with {key} = {_shown(old[group][key])}, not {_shown(record[group][key])}; "
+                    f"{out} was made with {other}{key} = {_shown(old[group][key])}, not {_shown(record[group][key])}; "
                     "use the same arguments to continue it, another folder, or --overwrite to start afresh."
                 )
     if old:

@@ -2,6 +2,7 @@
 import csv
 import io
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from backend.synthesis import (
     block_ranges,
     decode_block,
     face_rng,
+    sampling_hash,
     single_threaded_blas,
 )
 from tests.toy import toy_model
@@ -77,6 +79,17 @@ def test_combinations_put_one_part_of_every_source_on_every_target(model):
 
 def test_five_sources_eleven_targets_and_four_parts_make_220_faces():
     assert Plan.combinations(toy_model(parts=4), 7, sources=5, targets=11).count == 220
+
+
+def test_sampling_hash_changes_with_the_prior_and_the_controls(model):
+    prior, control = model.prior, model.controls[-1]
+    others = [
+        *({"prior": replace(prior, **{name: getattr(prior, name) + 0.5})} for name in ("mean", "factors", "tau")),
+        {"controls": [*model.controls[:-1], replace(control, direction=-control.direction)]},
+        {"controls": [*model.controls[:-1], replace(control, name="Other")]},
+    ]
+    assert sampling_hash(toy_model()) == sampling_hash(model)
+    assert len({sampling_hash(replace(model, **other)) for other in [{}, *others]}) == 6
 
 
 def test_plans_refuse_nonsense(model):

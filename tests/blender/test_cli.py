@@ -85,7 +85,7 @@ def content(folder):
 
 
 def test_killed_and_continued_equals_uninterrupted_in_two_processes(start, tmp_path):
-    code, _, error = finish(start(*synth(tmp_path / "whole"), "--jobs", 2))
+    code, _, error = finish(start(*synth(tmp_path / "whole"), "--jobs", 2, "--overwrite"))
     assert code == 0 and f"synth {COUNT}/{COUNT} faces" in error, error
     process = start(*synth(tmp_path / "killed"))
     wait_for(tmp_path / "killed" / "face_000100.ply", process)

@@ -4,6 +4,7 @@
 import csv
 import io
 import os
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -173,6 +174,16 @@ def test_other_arguments_are_refused_and_overwrite_starts_afresh(synth, capfd):
     assert names == {"faces.csv", "faces_000000.npz", "mine.txt", "run.json", "template.npz"}
 
 
+def test_another_prior_of_the_same_network_is_another_model(synth, addon, model, tmp_path, capfd):
+    prior = replace(model.prior, mean=model.prior.mean + np.float32(0.5))
+    addon("backend.lwae_file").save_model(replace(model, prior=prior), tmp_path / "other.lwae")
+    _, folder = synth("--count", 2)
+    before = content(folder)
+    assert synth("--count", 2, "--model", tmp_path / "other.lwae")[0] == 2
+    assert "another model" in capfd.readouterr().err
+    assert content(folder) == before
+
+
 def test_faces_of_somebody_else_are_not_overwritten(synth, tmp_path, capfd):
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "face_000000.ply").write_text("not ours")
@@ -241,6 +252,7 @@ def test_render_can_be_added_later(synth):
         (("--count", "3", "--shard", "3/2"), "i/n"),
         (("--count", "3", "--model", "nowhere.lwae"), "nowhere.lwae"),
         (("--count", "3", "--format", "glb", "--units", "mm"), "metres"),
+        (("--count", "3", "--shard", "1/2", "--overwrite"), "other shards"),
         (("--sources", "3"), "--targets"),
         (("--count", "3", "--sources", "3", "--targets", "3"), "--count"),
         (("--count", "3", "--wings"), "--wings"),

@@ -14,7 +14,7 @@ import ctypes
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from .errors import LwaeError
 from .model import FaceModel
 
 BLOCK = 64
+MAX_FACES = 2**31 - 1
 
 # Independent random streams of one seed.
 FACES, SOURCES, TARGETS = range(3)
@@ -85,6 +86,8 @@ class Plan:
     def __post_init__(self):
         if min(self.count, self.seed, self.sources, self.targets) < 0 or bool(self.sources) != bool(self.targets):
             raise LwaeError("Counts and seeds are whole numbers from 0; sources and targets are given together.")
+        if self.count > MAX_FACES:
+            raise LwaeError(f"That makes {self.count} faces, and one run makes at most {MAX_FACES}; ask for fewer.")
 
     @property
     def combines(self) -> bool:
@@ -100,12 +103,13 @@ class Plan:
         """Codes of faces start..stop-1, float32 [stop - start, D]."""
         if not self.combines:
             return np.stack([self._random(index) for index in range(start, stop)])
+        whole = cache(self._whole)
         result = np.empty((stop - start, self.model.code_size), dtype=np.float32)
         for row, index in zip(result, range(start, stop), strict=True):
             target, source, part = self.combination(index)
-            row[:] = self._targets[target]
+            row[:] = whole(TARGETS, target)
             columns = self.model.part_slice(part)
-            row[columns] = self._sources[source, columns]
+            row[columns] = whole(SOURCES, source)[columns]
         return result
 
     def _whole(self, stream: int, index: int) -> np.ndarray:
@@ -135,19 +139,18 @@ class Plan:
         observed = covariance[np.ix_(held, held)] + LOOSENESS * np.eye(int(held.sum()))
         return np.linalg.solve(observed, covariance[np.ix_(held, self._free)]).T
 
-    @cached_property
-    def _sources(self) -> np.ndarray:
-        return np.stack([self._whole(SOURCES, index) for index in range(self.sources)])
-
-    @cached_property
-    def _targets(self) -> np.ndarray:
-        return np.stack([self._whole(TARGETS, index) for index in range(self.targets)])
-
 
 def block_ranges(count: int, shard: int = 0, shards: int = 1) -> Iterator[tuple[int, int]]:
     """(start, stop) of the blocks that shard number `shard` of `shards` makes: every shards-th block."""
     for start in range(shard * BLOCK, count, shards * BLOCK):
         yield start, min(start + BLOCK, count)
+
+
+def share_size(count: int, shard: int, shards: int) -> tuple[int, int]:
+    """How many blocks and how many faces `block_ranges` gives."""
+    starts = range(shard * BLOCK, count, shards * BLOCK)
+    missing = max(0, starts[-1] + BLOCK - count) if starts else 0
+    return len(starts), len(starts) * BLOCK - missing
 
 
 def decode_block(decoder: Decoder, codes: np.ndarray) -> np.ndarray:

@@ -85,9 +85,15 @@ def strength(text: str) -> float:
     return value
 
 
+def folder(text: str) -> Path:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("give the name of a folder")
+    return Path(text)
+
+
 def shard(text: str) -> tuple[int, int]:
     number, slash, total = text.partition("/")
-    if not (slash and number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
+    if not (text.isascii() and slash and number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
         raise argparse.ArgumentTypeError(f"{text!r} is not i/n with 1 <= i <= n, such as 2/4")
     return int(number) - 1, int(total)
 
@@ -102,7 +108,7 @@ def build_parser() -> Parser:
             "--model", type=Path, default=models.default_path(), metavar="FILE", help="a .lwae model file"
         )
     add = synth.add_argument
-    add("--out", type=Path, required=True, metavar="DIR", help="folder for the faces; continued if it has some")
+    add("--out", type=folder, required=True, metavar="DIR", help="folder for the faces; continued if it has some")
     add("--count", type=whole_number(1), metavar="N", help="number of random faces")
     add("--seed", type=whole_number(0, 2**63 - 1), default=0, metavar="S", help="same seed, same faces (default 0)")
     add("--format", choices=FORMATS, default="ply", help="mesh files (default ply)")
@@ -142,7 +148,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(prepared)
         return 0
     job, decoder = prepared
-    total = sum(stop - start for start, stop in job.blocks)
+    total = job.face_count
     try:
         with StopSignals() as signals:
             if job.worker:
@@ -183,7 +189,7 @@ def _synth_job(options: argparse.Namespace) -> tuple[Job, NumpyDecoder]:
     number, total = options.shard
     if options.overwrite and total > 1 and not options.worker:
         raise LwaeError(
-            "--overwrite with --shard would remove the faces of the other shards; use a new folder or leave --overwrite away."
+            "--overwrite with --shard would remove the faces of the other shards; leave it away or use a new folder."
         )
     model = load_model(options.model)
     names = [name.strip() for name in options.parts.split(",")] if options.parts is not None else model.part_names
@@ -210,7 +216,7 @@ def _synth_job(options: argparse.Namespace) -> tuple[Job, NumpyDecoder]:
 
 def _shares(arguments: list[str], job: Job, jobs: int) -> list[list[str]]:
     """Arguments of worker processes that share the blocks of a job among them."""
-    jobs = min(jobs, len(job.blocks))
+    jobs = min(jobs, job.block_count)
     shards = job.shards * jobs
     shares = (f"{job.shard + job.shards * number + 1}/{shards}" for number in range(jobs))
     return [[*arguments, "--jobs", "1", "--worker", "--shard", share] for share in shares]

@@ -14,6 +14,7 @@ class Progress:
         self.total = total
         self.done = 0
         self.made = 0
+        self._shown_done = -1
         self._stream = stream
         self._terminal = stream.isatty()
         self._interval = terminal_interval if self._terminal else log_interval
@@ -27,7 +28,8 @@ class Progress:
             self._show()
 
     def finish(self) -> None:
-        self._show()
+        if self._terminal or self._shown_done != self.done:
+            self._show()
         if self._terminal:
             self._stream.write("\n")
             self._stream.flush()
@@ -43,6 +45,6 @@ class Progress:
         return text
 
     def _show(self) -> None:
-        self._shown = time.monotonic()
+        self._shown, self._shown_done = time.monotonic(), self.done
         self._stream.write(f"\r{self.line()}\x1b[K" if self._terminal else self.line() + "\n")
         self._stream.flush()

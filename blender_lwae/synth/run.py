@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from ..backend.decoder import Decoder
 from ..backend.files import atomic_write
-from ..backend.synthesis import BLOCK, Plan, Table, block_ranges, decode_block, single_threaded_blas
+from ..backend.synthesis import BLOCK, Plan, Table, block_ranges, decode_block, share_size, single_threaded_blas
 from .folder import TEMPLATE_FILE, THUMBNAILS, remove_leftovers, scratch_folder
 from .writers import FaceFiles, make_writer, write_template
 
@@ -40,8 +41,17 @@ class Job:
     worker: bool = False
 
     @property
-    def blocks(self) -> list[tuple[int, int]]:
-        return list(block_ranges(self.plan.count, self.shard, self.shards))
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """(start, stop) of each, one at a time: there may be millions."""
+        return block_ranges(self.plan.count, self.shard, self.shards)
+
+    @property
+    def block_count(self) -> int:
+        return share_size(self.plan.count, self.shard, self.shards)[0]
+
+    @property
+    def face_count(self) -> int:
+        return share_size(self.plan.count, self.shard, self.shards)[1]
 
     @property
     def scratch(self) -> Path:
@@ -127,7 +137,7 @@ def _contact_sheet(job: Job, thumbnails: FaceFiles) -> None:
     parts = len(job.plan.parts)
     columns = parts if job.plan.combines and 1 < parts <= SHEET_FACES // 2 else 0
     shown = SHEET_FACES // columns * columns if columns else SHEET_FACES
-    names = [name for start, stop in job.blocks for name, _ in thumbnails.names(start, stop)][:shown]
-    if names:
-        paths = [job.out / THUMBNAILS / name for name in names]
+    names = (name for start, stop in job.blocks for name, _ in thumbnails.names(start, stop))
+    paths = [job.out / THUMBNAILS / name for name in itertools.islice(names, shown)]
+    if paths:
         write_contact_sheet(paths, job.path("contact_sheet", ".png"), columns)

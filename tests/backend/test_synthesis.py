@@ -18,6 +18,7 @@ from backend.synthesis import (
     decode_block,
     face_rng,
     sampling_hash,
+    share_size,
     single_threaded_blas,
 )
 from tests.toy import toy_model
@@ -81,6 +82,13 @@ def test_five_sources_eleven_targets_and_four_parts_make_220_faces():
     assert Plan.combinations(toy_model(parts=4), 7, sources=5, targets=11).count == 220
 
 
+def test_a_huge_plan_costs_nothing_until_its_faces_are_asked_for(model):
+    plan = Plan.combinations(model, seed=7, sources=2**30, targets=1, parts=(0,))
+    assert plan.codes(plan.count - 1, plan.count).shape == (1, model.code_size)
+    with pytest.raises(LwaeError, match="at most"):
+        Plan.combinations(model, seed=7, sources=70_000, targets=70_000)
+
+
 def test_sampling_hash_changes_with_the_prior_and_the_controls(model):
     prior, control = model.prior, model.controls[-1]
     others = [
@@ -103,6 +111,9 @@ def test_plans_refuse_nonsense(model):
 def test_shards_share_the_faces_and_keep_the_blocks(count, shards):
     ranges = [found for shard in range(shards) for found in block_ranges(count, shard, shards)]
     assert sorted(i for start, stop in ranges for i in range(start, stop)) == list(range(count))
+    for shard in range(shards):
+        made = [stop - start for start, stop in block_ranges(count, shard, shards)]
+        assert share_size(count, shard, shards) == (len(made), sum(made))
     assert all(start % BLOCK == 0 and 0 < stop - start <= BLOCK for start, stop in ranges)
 
 

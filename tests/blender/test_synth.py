@@ -253,6 +253,9 @@ def test_render_can_be_added_later(synth):
         (("--count", "3", "--model", "nowhere.lwae"), "nowhere.lwae"),
         (("--count", "3", "--format", "glb", "--units", "mm"), "metres"),
         (("--count", "3", "--shard", "1/2", "--overwrite"), "other shards"),
+        (("--count", "3", "--shard", "\u00b2/3"), "i/n"),
+        (("--out", "", "--count", "3"), "name of a folder"),
+        (("--sources", "70000", "--targets", "70000"), "at most 2147483647"),
         (("--sources", "3"), "--targets"),
         (("--count", "3", "--sources", "3", "--targets", "3"), "--count"),
         (("--count", "3", "--wings"), "--wings"),
@@ -310,3 +313,9 @@ def test_progress_is_one_line_on_a_terminal_and_few_lines_elsewhere(addon):
     assert terminal.getvalue().count("\n") == 1 and terminal.getvalue().count("\r") > 50
     assert "synth 99/100 faces, " in terminal.getvalue() and " left" in terminal.getvalue()
     assert log.getvalue().startswith("synth 100/100 faces, ") and log.getvalue().count("\n") == 1
+    often = Stream()
+    often.terminal = False
+    progress = addon("synth.progress").Progress(1, often, log_interval=0)
+    progress.advance(made=1)
+    progress.finish()
+    assert often.getvalue().count("\n") == 1

@@ -30,19 +30,22 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
 
     Args:
         record: what run.json shall say; everything under "arguments" and "model" must agree with what is there.
-        overwrite: start afresh; removes the files of the earlier run, and nothing else.
+        overwrite: start afresh; removes the files of the run that run.json describes, and nothing else.
 
     Raises:
         LwaeError: when the folder holds another run, foreign files with our names, or cannot be written.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        if overwrite:
-            _remove_run(out)
-        named = any(OURS.fullmatch(path.name) for path in out.iterdir())
+        named = [path for path in out.iterdir() if OURS.fullmatch(path.name)]
         old = _read_record(out)  # After looking: another shard's run.json comes before its other files.
         if named and old is None:
-            raise LwaeError(f"{out} has files of these names but no {RUN_FILE}; use another folder or --overwrite.")
+            raise LwaeError(
+                f"{out} has {min(named).name} but no {RUN_FILE}, so it may be somebody else's; use another folder."
+            )
+        if old and overwrite:
+            _remove_run(out, named, old["arguments"])
+            old = None
     except OSError as error:
         raise LwaeError(f"Cannot use the folder {out}: {error.strerror or error}.") from error
     for group in ("model", "arguments") if old else ():
@@ -104,16 +107,32 @@ def _read_record(out: Path) -> dict | None:
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return {"model": dict(record["model"]), "arguments": dict(record["arguments"])}
+        arguments = dict(record["arguments"])
+        return {
+            "model": dict(record["model"]),
+            "arguments": arguments | {"count": int(arguments["count"]), "format": str(arguments["format"])},
+        }
     except (ValueError, KeyError, TypeError) as error:
-        raise LwaeError(f"{path} is not a record of a synth run; use another folder or --overwrite.") from error
+        raise LwaeError(f"{path} is not a record of a synth run; use another folder.") from error
 
 
-def _remove_run(out: Path) -> None:
-    for folder in (out, out / THUMBNAILS):
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if OURS.fullmatch(path.name):
-                path.unlink()
+def _remove_run(out: Path, named: list[Path], arguments: dict) -> None:
+    """Remove what a run with these arguments writes, run.json last: until then the rest can be told."""
+    face, count, kind = re.compile(r"faces?_(\d+)\.(\w+)"), arguments["count"], arguments["format"]
+
+    def made(path: Path, *suffixes: str) -> bool:
+        found = face.fullmatch(path.name)
+        return bool(found) and int(found[1]) < count and found[2] in suffixes
+
+    foreign = [path for path in named if face.fullmatch(path.name) and not made(path, kind, "mtl" * (kind == "obj"))]
+    if foreign:
+        raise LwaeError(f"{min(foreign)} is not of the run that {RUN_FILE} describes; move it or use another folder.")
+    pictures = out / THUMBNAILS
+    for path in list(pictures.iterdir()) if "size" in arguments and pictures.is_dir() else ():
+        if made(path, "png"):
+            path.unlink()
+    for path in sorted(named, key=lambda path: path.name == RUN_FILE):
+        path.unlink()
 
 
 def _shown(value: object) -> str:

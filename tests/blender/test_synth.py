@@ -5,6 +5,7 @@ import csv
 import io
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -184,12 +185,33 @@ def test_another_prior_of_the_same_network_is_another_model(synth, addon, model,
     assert content(folder) == before
 
 
-def test_faces_of_somebody_else_are_not_overwritten(synth, tmp_path, capfd):
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_faces_of_somebody_else_are_not_overwritten(synth, tmp_path, capfd, overwrite):
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "face_000000.ply").write_text("not ours")
-    assert synth("--count", 1)[0] == 2
+    assert synth("--count", 1, *overwrite)[0] == 2
     assert "run.json" in capfd.readouterr().err
-    assert (tmp_path / "faces" / "face_000000.ply").read_text() == "not ours"
+    assert content(tmp_path / "faces") == {Path("face_000000.ply"): b"not ours"}
+
+
+@pytest.mark.parametrize("name", ["face_000007.ply", "face_000001.obj"])
+def test_overwrite_refuses_faces_that_the_earlier_run_did_not_make(synth, capfd, name):
+    _, folder = synth("--count", 3)
+    (folder / name).write_text("not ours")
+    before = content(folder)
+    assert synth("--count", 3, "--overwrite")[0] == 2
+    assert name in capfd.readouterr().err
+    assert content(folder) == before
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"model": {}, "arguments": {"count": "many"}}'])
+def test_overwrite_needs_a_record_of_a_run(synth, capfd, text):
+    _, folder = synth("--count", 1)
+    (folder / "run.json").write_text(text)
+    before = content(folder)
+    assert synth("--count", 1, "--overwrite")[0] == 2
+    assert "not a record" in capfd.readouterr().err
+    assert content(folder) == before
 
 
 def test_part_combinations_move_only_their_part(synth, addon, model):
@@ -237,6 +259,8 @@ def test_render_can_be_added_later(synth):
     assert (folder / "thumbnails" / "face_000000.png").is_file()
     assert (folder / "face_000000.ply").stat().st_mtime_ns == before
     assert synth("--count", 1, "--render", "--size", 64)[0] == 2
+    assert synth("--count", 1, "--overwrite")[0] == 0
+    assert not list((folder / "thumbnails").iterdir()) and not (folder / "contact_sheet.png").exists()
 
 
 @pytest.mark.parametrize(

@@ -97,10 +97,8 @@ def _is_outvoted(depsgraph) -> bool:
 def on_frame_change(_scene, depsgraph) -> None:
     if _is_outvoted(depsgraph):
         return
-    for mesh in bpy.data.meshes:
-        # Without animation data a new frame changes no slider.
-        if mesh.animation_data and mesh.lwae.is_face:
-            follow(mesh, mesh.evaluated_get(depsgraph))
+    for mesh in _animated_faces():
+        follow(mesh, mesh.evaluated_get(depsgraph))
 
 
 @persistent
@@ -118,10 +116,30 @@ def on_change_of_file(*_arguments) -> None:
     follow_all()
 
 
+@persistent
+def on_load(*_arguments) -> None:
+    """Besides the sliders as saved: a file saved without the add-on may be at a frame that no handler saw."""
+    follow_all()
+    animated = _animated_faces()
+    if not animated:
+        return
+    # Blender evaluates the animation of a file only after this handler, and no other handler hears of it.
+    for mesh in animated:
+        mesh.update_tag(refresh={"TIME"})
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    for mesh in animated:
+        follow(mesh, mesh.evaluated_get(depsgraph))
+
+
+def _animated_faces() -> list[bpy.types.Mesh]:
+    # Without animation data a new frame changes no slider.
+    return [mesh for mesh in bpy.data.meshes if mesh.animation_data and mesh.lwae.is_face]
+
+
 HANDLERS = (
     ("frame_change_post", on_frame_change),
     ("depsgraph_update_post", on_depsgraph_update),
-    ("load_post", on_change_of_file),
+    ("load_post", on_load),
     ("undo_post", on_change_of_file),
     ("redo_post", on_change_of_file),
     ("render_complete", on_change_of_file),

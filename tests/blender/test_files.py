@@ -274,3 +274,41 @@ def test_file_opened_without_the_addon(new_face, addon, tmp_path):
     assert np.array_equal(positions(mesh), before)
     slide(mesh, 1)
     assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+
+
+def test_frame_changed_without_the_addon(library, addon):
+    addon_utils.disable(ADDON)
+    try:
+        bpy.ops.wm.open_mainfile(filepath=library)
+        bpy.context.scene.frame_set(11)
+        bpy.ops.wm.save_mainfile()
+    finally:
+        addon_utils.enable(ADDON)
+    bpy.ops.wm.open_mainfile(filepath=library)
+    mesh = bpy.data.objects["Face"].data
+    assert bpy.context.scene.frame_current == 11
+    assert np.allclose(positions(mesh), at(mesh, 2), atol=1e-6)
+    assert addon("face").trouble(mesh) is None
+
+
+def test_driver_moved_without_the_addon(new_face, tmp_path):
+    face = new_face()
+    bpy.ops.object.empty_add()
+    driver = face.data.driver_add("lwae.parts[0].controls[0].value").driver
+    variable = driver.variables.new()
+    variable.type = "TRANSFORMS"
+    variable.targets[0].id = bpy.context.object
+    variable.targets[0].transform_type = "LOC_X"
+    driver.expression = variable.name
+    path = str(tmp_path / "driven.blend")
+    bpy.ops.wm.save_as_mainfile(filepath=path)
+    addon_utils.disable(ADDON)
+    try:
+        bpy.ops.wm.open_mainfile(filepath=path)
+        bpy.data.objects["Empty"].location.x = 2
+        bpy.ops.wm.save_mainfile()
+    finally:
+        addon_utils.enable(ADDON)
+    bpy.ops.wm.open_mainfile(filepath=path)
+    mesh = bpy.data.objects["Face"].data
+    assert np.allclose(positions(mesh), at(mesh, 2), atol=1e-6)

@@ -13,7 +13,7 @@ from bpy.props import (
 )
 from bpy.types import PropertyGroup
 
-from . import sync
+from . import animation, sync
 
 OVERRIDE = {"LIBRARY_OVERRIDABLE"}
 MAX_SEED = 2**31 - 1
@@ -27,14 +27,17 @@ def _seed_typed(state, _context) -> None:
     if not sync.is_paused():
         from .operators import randomise
 
-        randomise.randomise_face(state.id_data, state.seed, state.strength)
+        mesh = state.id_data
+        animation.auto_key(bpy.context, mesh, randomise.randomise_face(mesh, state.seed, state.strength))
 
 
 def _part_seed_typed(part, _context) -> None:
     if not sync.is_paused():
         from .operators import randomise
 
-        randomise.randomise_part(part.id_data, part.name, part.seed, part.id_data.lwae.strength)
+        mesh = part.id_data
+        paths = randomise.randomise_part(mesh, part.name, part.seed, mesh.lwae.strength)
+        animation.auto_key(bpy.context, mesh, paths)
 
 
 class LwaeControl(PropertyGroup):

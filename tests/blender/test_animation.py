@@ -162,6 +162,20 @@ def test_auto_keying_is_honoured(new_face, auto_keying):
     assert np.allclose(values(mesh), drawn, atol=1e-5)
 
 
+def test_auto_keying_is_honoured_by_typed_seeds(new_face, auto_keying, addon):
+    mesh = new_face().data
+    mesh.lwae.parts[1].seed = 5
+    sliders = {slider_path(1, number) for number in range(len(mesh.lwae.parts[1].controls))}
+    assert addon("animation").animated_paths(mesh) == sliders
+    mesh.lwae.seed = 5
+    assert len(addon("animation").animated_paths(mesh)) == len(face_controls(mesh))
+    drawn = values(mesh)
+    bpy.context.scene.frame_set(20)
+    bpy.ops.lwae.reset_face()
+    bpy.context.scene.frame_set(1)
+    assert np.allclose(values(mesh), drawn, atol=1e-5)
+
+
 def test_animation_wins_and_that_is_said(keyed, addon):
     bpy.context.scene.frame_set(11)
     bpy.ops.lwae.reset_face()

@@ -12,9 +12,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 import numpy as np
 
@@ -29,14 +29,36 @@ MAX_FACES = 2**31 - 1
 # Independent random streams of one seed.
 FACES, SOURCES, TARGETS = range(3)
 
-# Variance with which the parts that stay average count as observed when only some parts are drawn (see
-# Prior.sample_given): 3 leaves the drawn parts about 0.6 of the spread of whole faces.
+# Variance with which the parts that stay count as observed when only some parts are drawn (see
+# Prior.sample_given): 3 leaves parts beside an average face about 0.6 of the spread of whole faces.
 LOOSENESS = 3.0
+MIN_LOOSENESS = 1e-4
 
 
 def face_rng(seed: int, index: int, stream: int = FACES) -> np.random.Generator:
     """The generator of face number `index`: numpy's SeedSequence spawn, made without its predecessors."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, index)))
+
+
+def sample_parts(
+    model: FaceModel, code: np.ndarray, parts: Iterable[int], rng: np.random.Generator, strength: float
+) -> np.ndarray:
+    """Redraw the parts numbered `parts` so that they fit the others; a whole new face when these are all.
+
+    Args:
+        code: float32 [D].
+        strength: of a whole face, multiplies the deviation from the mean face; of some parts, how far they may go
+            from what the others suggest (1 is `LOOSENESS`, a variance, and so it grows with the square).
+
+    Returns:
+        A new code, float32 [D]; the other parts are copied exactly.
+    """
+    free = np.zeros(model.code_size, dtype=bool)
+    for part in parts:
+        free[model.part_slice(part)] = True
+    if free.all():
+        return model.prior.sample(rng, 1, strength)[0]
+    return model.prior.sample_given(code, free, rng, max(LOOSENESS * strength**2, MIN_LOOSENESS))
 
 
 def sampling_hash(model: FaceModel) -> str:
@@ -63,7 +85,7 @@ class Plan:
         model: the face model.
         seed: not negative.
         count: number of random faces; for part combinations sources * targets * parts.
-        strength: multiplies the deviation of drawn faces from the mean face.
+        strength: how far drawn faces go from the mean face, see `sample_parts`.
         parts: part numbers in order; empty means all.
     """
 
@@ -116,28 +138,8 @@ class Plan:
         return self.model.prior.sample(face_rng(self.seed, index, stream), 1, self.strength)[0]
 
     def _random(self, index: int) -> np.ndarray:
-        if not self.parts or len(self.parts) == self.model.part_count:
-            return self._whole(FACES, index)
-        # Conditioning by correction of a joint draw (Matheron's rule): one solve serves all faces.
-        prior, rng = self.model.prior, face_rng(self.seed, index)
-        deviation = (prior.sample(rng, 1)[0] - prior.mean).astype(np.float64)
-        observed = deviation[~self._free] + np.sqrt(LOOSENESS) * rng.standard_normal(int((~self._free).sum()))
-        code = prior.mean.astype(np.float32)
-        code[self._free] += (self.strength * (deviation[self._free] - self._gain @ observed)).astype(np.float32)
-        return code
-
-    @cached_property
-    def _free(self) -> np.ndarray:
-        free = np.zeros(self.model.code_size, dtype=bool)
-        for part in self.parts:
-            free[self.model.part_slice(part)] = True
-        return free
-
-    @cached_property
-    def _gain(self) -> np.ndarray:
-        covariance, held = self.model.prior.covariance, ~self._free
-        observed = covariance[np.ix_(held, held)] + LOOSENESS * np.eye(int(held.sum()))
-        return np.linalg.solve(observed, covariance[np.ix_(held, self._free)]).T
+        parts, rng = self.parts or range(self.model.part_count), face_rng(self.seed, index)
+        return sample_parts(self.model, self.model.prior.mean, parts, rng, self.strength)
 
 
 def block_ranges(count: int, shard: int = 0, shards: int = 1) -> Iterator[tuple[int, int]]:

@@ -17,6 +17,7 @@ from backend.synthesis import (
     block_ranges,
     decode_block,
     face_rng,
+    sample_parts,
     sampling_hash,
     share_size,
     single_threaded_blas,
@@ -50,17 +51,31 @@ def test_random_faces_follow_the_joint_prior(model):
     np.testing.assert_allclose(half - model.prior.mean, (codes - model.prior.mean) / 2, atol=1e-6)
 
 
-def test_some_parts_are_drawn_as_the_prior_conditions_them(model):
-    """The same distribution as Prior.sample_given around the average face; the other parts stay average."""
-    middle = model.part_slice(1)
-    codes = Plan(model, seed=0, count=4000, parts=(1,)).codes(0, 4000)
+@pytest.mark.parametrize(("strength", "looseness"), [(1, 3.0), (0.5, 0.75), (0, 1e-4)])
+def test_some_parts_are_drawn_as_the_prior_conditions_them(model, strength, looseness):
+    """Around the average face; the other parts stay average."""
     free = np.zeros(model.code_size, dtype=bool)
-    free[middle] = True
-    np.testing.assert_array_equal(codes[:, ~free], np.broadcast_to(model.prior.mean[~free], codes[:, ~free].shape))
-    rng = np.random.default_rng(1)
-    reference = np.stack([model.prior.sample_given(model.prior.mean, free, rng)[middle] for _ in range(4000)])
-    np.testing.assert_allclose(np.cov(codes[:, middle].T), np.cov(reference.T), atol=0.15)
-    np.testing.assert_allclose(codes[:, middle].mean(0), reference.mean(0), atol=0.08)
+    free[model.part_slice(1)] = True
+    codes = Plan(model, seed=7, count=5, strength=strength, parts=(1,)).codes(0, 5)
+    for index, code in enumerate(codes):
+        wanted = model.prior.sample_given(model.prior.mean, free, face_rng(7, index), looseness)
+        np.testing.assert_array_equal(code, wanted)
+    assert len(np.unique(codes[:, free], axis=0)) == 5
+
+
+def test_parts_are_drawn_to_fit_the_face_that_has_them(model):
+    code = model.prior.sample(np.random.default_rng(0), 1, 3.0)[0]
+    free = np.ones(model.code_size, dtype=bool)
+    free[model.part_slice(1)] = False
+    drawn = sample_parts(model, code, (0, 2), np.random.default_rng(1), 2.0)
+    np.testing.assert_array_equal(drawn, model.prior.sample_given(code, free, np.random.default_rng(1), 12.0))
+    np.testing.assert_array_equal(drawn[~free], code[~free])
+
+
+def test_all_parts_are_a_whole_face(model):
+    drawn = sample_parts(model, np.ones(model.code_size), (0, 1, 2), np.random.default_rng(1), 0.5)
+    np.testing.assert_array_equal(drawn, model.prior.sample(np.random.default_rng(1), 1, 0.5)[0])
+    np.testing.assert_array_equal(Plan(model, 7, 1, parts=(0, 1, 2)).codes(0, 1), Plan(model, 7, 1).codes(0, 1))
 
 
 def test_combinations_put_one_part_of_every_source_on_every_target(model):

@@ -3,28 +3,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import bpy
 
 
 def animated_paths(mesh: bpy.types.Mesh) -> set[str]:
-    """Data paths on a mesh that keyframes or drivers decide."""
+    """Data paths on a mesh that keyframes, NLA strips or drivers decide."""
     data = mesh.animation_data
     if data is None:
         return set()
     paths = {driver.data_path for driver in data.drivers}
-    return paths.union(curve.data_path for curve in _curves(data))
+    return paths.union(curve.data_path for owner in _owners(data) for curve in _curves(owner))
 
 
 def remove_animation(mesh: bpy.types.Mesh, prefix: str) -> None:
-    """Remove keyframes and drivers of all data paths that start with `prefix`."""
+    """Remove keyframes and drivers of all data paths that start with `prefix`, also in NLA strips.
+
+    When no other animation is left, the mesh's animation data goes too.
+    """
     data = mesh.animation_data
     if data is None:
         return
     for driver in [driver for driver in data.drivers if driver.data_path.startswith(prefix)]:
         data.drivers.remove(driver)
-    for path in {curve.data_path for curve in _curves(data) if curve.data_path.startswith(prefix)}:
-        curves = _curves(data)
-        curves.remove(next(curve for curve in curves if curve.data_path == path))
+    for owner in _owners(data):
+        for path in {curve.data_path for curve in _curves(owner) if curve.data_path.startswith(prefix)}:
+            curves = _curves(owner)
+            curves.remove(next(curve for curve in curves if curve.data_path == path))
+    if not animated_paths(mesh):
+        mesh.animation_data_clear()
 
 
 def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str]) -> int:
@@ -36,18 +44,31 @@ def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str])
     if not context.scene.tool_settings.use_keyframe_insert_auto:
         return 0
     if context.preferences.edit.use_keyframe_insert_available:
-        animated = animated_paths(mesh)
-        paths = [path for path in paths if path in animated]
+        data = mesh.animation_data
+        keyed = {curve.data_path for curve in _curves(data)} if data else set()
+        paths = [path for path in paths if path in keyed]
     return sum(mesh.keyframe_insert(path, group="Face") for path in paths)
 
 
-def _curves(data: bpy.types.AnimData):
-    action = data.action
+def _owners(data: bpy.types.AnimData) -> list:
+    """What has an action: the animation data itself and its NLA strips."""
+    return [data, *(strip for track in data.nla_tracks for strip in _strips(track))]
+
+
+def _strips(owner) -> Iterator[bpy.types.NlaStrip]:
+    for strip in owner.strips:
+        yield strip
+        yield from _strips(strip)  # Meta strips hold strips.
+
+
+def _curves(owner):
+    """Curves of an AnimData's or NLA strip's action."""
+    action = owner.action
     if action is None:
         return ()
     if bpy.app.version < (4, 4, 0):
         return action.fcurves
-    slot = data.action_slot
+    slot = owner.action_slot
     for layer in action.layers:
         for strip in layer.strips:
             bag = strip.channelbag(slot) if slot else None

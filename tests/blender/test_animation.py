@@ -197,3 +197,40 @@ def test_every_slider_can_be_keyed(new_face):
     for part in range(len(mesh.lwae.parts)):
         assert mesh.keyframe_insert(slider_path(part, 0), frame=1)
     assert len(face_controls(mesh)) > len(mesh.lwae.parts)
+
+
+def push_down(mesh) -> None:
+    """What Push Down Action does: the action becomes an NLA strip."""
+    data = mesh.animation_data
+    action, slot = data.action, getattr(data, "action_slot", None)
+    strip = data.nla_tracks.new().strips.new("Strip", 1, action)
+    if slot:
+        strip.action_slot = slot
+    data.action = None
+
+
+def test_nla_strips_are_animation(keyed, addon):
+    mesh = keyed.data
+    push_down(mesh)
+    assert addon("animation").animated_paths(mesh) == {slider_path()}
+    bpy.context.scene.frame_set(11)
+    assert np.allclose(positions(mesh), at(mesh, 2), atol=1e-6)
+    bpy.ops.lwae.apply()
+    assert not mesh.animation_data
+    assert not addon("animation").animated_paths(mesh)
+
+
+def test_apply_keeps_animation_that_is_not_of_sliders(keyed, addon):
+    mesh = keyed.data
+    push_down(mesh)
+    mesh["mine"] = 1.0
+    mesh.keyframe_insert('["mine"]', frame=1)
+    bpy.ops.lwae.apply()
+    assert addon("animation").animated_paths(mesh) == {'["mine"]'}
+
+
+def test_auto_keying_of_what_has_keys_leaves_strips_alone(keyed, auto_keying):
+    auto_keying.use_keyframe_insert_available = True
+    push_down(keyed.data)
+    bpy.ops.lwae.reset_face()
+    assert keyed.data.animation_data.action is None

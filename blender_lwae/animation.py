@@ -17,6 +17,13 @@ def animated_paths(mesh: bpy.types.Mesh) -> set[str]:
     return paths.union(curve.data_path for owner in _owners(data) for curve in _curves(owner))
 
 
+def is_keyed_elsewhere(mesh: bpy.types.Mesh, frame: float) -> bool:
+    """Whether the active action has keyframes of sliders on another frame."""
+    data = mesh.animation_data
+    curves = [curve for curve in _curves(data) if curve.data_path.startswith("lwae.")] if data else []
+    return any(abs(key.co.x - frame) > 1e-3 for curve in curves for key in curve.keyframe_points)
+
+
 def remove_animation(mesh: bpy.types.Mesh, prefix: str) -> None:
     """Remove keyframes and drivers of all data paths that start with `prefix`, also in NLA strips.
 

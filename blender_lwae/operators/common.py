@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import bpy
 
 from .. import animation, face, sync
+from ..backend.errors import LwaeError
 
 
 def active_face(context: bpy.types.Context) -> bpy.types.Mesh | None:
@@ -52,15 +55,43 @@ def poll_writable_face(cls, context: bpy.types.Context) -> bool:
     return True
 
 
-def show(operator: bpy.types.Operator, context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str]) -> None:
-    """After sliders were set: move the vertices, honour Auto Keying, and say when an animation wins."""
+def change(
+    operator: bpy.types.Operator,
+    context: bpy.types.Context,
+    mesh: bpy.types.Mesh,
+    set_sliders: Callable[[], list[str]],
+) -> set[str]:
+    """Set sliders, move the vertices, honour Auto Keying, and say what an animation does to that.
+
+    Args:
+        set_sliders: sets them and returns their data paths; none when all it would set is locked.
+
+    Returns:
+        What `execute` of an operator for one face returns.
+    """
+    rest = mesh.lwae.rest
+    try:
+        paths = set_sliders()
+    except LwaeError as error:
+        operator.report({"ERROR"}, str(error))
+        return {"CANCELLED"}
+    if not paths:
+        operator.report({"WARNING"}, f"{mesh.name} stays as it is: what you chose is locked")
+        return {"CANCELLED"}
     keyed = animation.auto_key(context, mesh, paths)
     sync.follow(mesh)
     overruled = len(animation.animated_paths(mesh).intersection(paths))
-    if keyed:
+    if keyed and mesh.lwae.rest != rest and animation.is_keyed_elsewhere(mesh, context.scene.frame_current_final):
+        operator.report(
+            {"WARNING"},
+            f"Keyed {keyed} sliders of {mesh.name}; it changed a little on its other keyframes too, "
+            "because sliders do not hold all of a face",
+        )
+    elif keyed:
         operator.report({"INFO"}, f"Keyed {keyed} sliders of {mesh.name}")
     elif overruled:
         operator.report(
             {"WARNING"},
             f"{overruled} sliders of {mesh.name} are animated: their keyframes or drivers win on the next frame",
         )
+    return {"FINISHED"}

@@ -2,16 +2,16 @@
 """Random faces and parts, drawn jointly: the parts of one person fit each other."""
 
 import random
+from functools import partial
 
 import bpy
 import numpy as np
 from bpy.props import FloatProperty, IntProperty, StringProperty
 
 from .. import face, sync
-from ..backend.errors import LwaeError
 from ..backend.synthesis import LOOSENESS, face_rng
 from ..properties import MAX_SEED
-from .common import active_face, poll_writable_face, selected_faces, show
+from .common import active_face, change, poll_writable_face, selected_faces
 
 
 def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str]:
@@ -106,8 +106,8 @@ class LWAE_OT_randomise_face(bpy.types.Operator):
 
     def execute(self, context):
         for index, mesh in enumerate(selected_faces(context)):
-            paths = randomise_face(mesh, (self.seed + index) % MAX_SEED, self.strength)
-            show(self, context, mesh, paths)
+            seed = (self.seed + index) % MAX_SEED
+            change(self, context, mesh, partial(randomise_face, mesh, seed, self.strength))
         return {"FINISHED"}
 
 
@@ -150,16 +150,8 @@ class LWAE_OT_randomise_part(bpy.types.Operator):
 
     def execute(self, context):
         mesh = active_face(context)
-        try:
-            paths = randomise_part(mesh, self.part, self.seed, self.strength)
-        except LwaeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        if not paths:
-            self.report({"WARNING"}, f"{self.part} is locked")
-            return {"CANCELLED"}
-        show(self, context, mesh, paths)
-        return {"FINISHED"}
+        draw = partial(randomise_part, mesh, self.part, self.seed, self.strength)
+        return change(self, context, mesh, draw)
 
 
 CLASSES = (LWAE_OT_randomise_face, LWAE_OT_randomise_part)

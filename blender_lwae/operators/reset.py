@@ -1,18 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Back to the average face."""
 
+from functools import partial
+
 import bpy
 import numpy as np
 from bpy.props import StringProperty
 
 from .. import face, sync
-from ..backend.errors import LwaeError
-from .common import active_face, poll_writable_face, selected_faces, show
+from .common import active_face, change, poll_writable_face, selected_faces
 
 
-def reset_parts(mesh: bpy.types.Mesh, parts: list[int]) -> list[str]:
-    """Make parts average; locked ones stay. Returns the data paths of the sliders that were set."""
+def reset_parts(mesh: bpy.types.Mesh, names: list[str]) -> list[str]:
+    """Make parts average; locked ones stay.
+
+    Returns:
+        Data paths of the sliders that were set.
+
+    Raises:
+        LwaeError: when no part has such a name.
+    """
     model = face.model_of(mesh)
+    parts = [model.part_index(name) for name in names]
     free = [part for part in parts if not mesh.lwae.parts[part].locked]
     with sync.paused():
         return face.store_code(mesh, model, np.zeros(model.code_size, dtype=np.float32), free)
@@ -31,7 +40,8 @@ class LWAE_OT_reset_face(bpy.types.Operator):
 
     def execute(self, context):
         for mesh in selected_faces(context):
-            show(self, context, mesh, reset_parts(mesh, list(range(len(mesh.lwae.parts)))))
+            names = [part.name for part in mesh.lwae.parts]
+            change(self, context, mesh, partial(reset_parts, mesh, names))
         return {"FINISHED"}
 
 
@@ -50,16 +60,7 @@ class LWAE_OT_reset_part(bpy.types.Operator):
 
     def execute(self, context):
         mesh = active_face(context)
-        try:
-            paths = reset_parts(mesh, [face.model_of(mesh).part_index(self.part)])
-        except LwaeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        if not paths:
-            self.report({"WARNING"}, f"{self.part} is locked")
-            return {"CANCELLED"}
-        show(self, context, mesh, paths)
-        return {"FINISHED"}
+        return change(self, context, mesh, partial(reset_parts, mesh, [self.part]))
 
 
 CLASSES = (LWAE_OT_reset_face, LWAE_OT_reset_part)

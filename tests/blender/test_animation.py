@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keyframes and drivers on sliders, and rendering them."""
 
+from types import SimpleNamespace
+
 import bpy
 import numpy as np
 import pytest
@@ -174,6 +176,23 @@ def test_auto_keying_is_honoured_by_typed_seeds(new_face, auto_keying, addon):
     bpy.ops.lwae.reset_face()
     bpy.context.scene.frame_set(1)
     assert np.allclose(values(mesh), drawn, atol=1e-5)
+
+
+def test_a_face_that_changes_on_other_keyframes_is_said(new_face, auto_keying, addon):
+    mesh, reports = new_face().data, []
+    common, randomise = addon("operators.common"), addon("operators.randomise")
+    operator = SimpleNamespace(report=lambda kind, sentence: reports.append((kind, sentence)))
+
+    def draw(seed):
+        common.change(operator, bpy.context, mesh, lambda: randomise.randomise_face(mesh, seed, 1))
+        return reports.pop()
+
+    assert draw(3)[0] == draw(4)[0] == {"INFO"}  # The same frame again: no other keyframe.
+    bpy.context.scene.frame_set(20)
+    kind, sentence = draw(5)
+    assert kind == {"WARNING"} and "other keyframes" in sentence
+    common.change(operator, bpy.context, mesh, lambda: [slider_path()])
+    assert reports.pop()[0] == {"INFO"}  # Only sliders moved.
 
 
 def test_animation_wins_and_that_is_said(keyed, addon):

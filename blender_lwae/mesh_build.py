@@ -37,14 +37,6 @@ def new_face_mesh(model: FaceModel, name: str) -> bpy.types.Mesh:
     return mesh
 
 
-def new_face_object(mesh: bpy.types.Mesh, collection: bpy.types.Collection) -> bpy.types.Object:
-    """An object for a face mesh, in a collection, ready for motion blur."""
-    face = bpy.data.objects.new(mesh.name, mesh)
-    collection.objects.link(face)
-    prepare_object(face)
-    return face
-
-
 def prepare_object(face: bpy.types.Object) -> None:
     """Make an object with a face mesh ready for motion blur.
 

@@ -131,14 +131,4 @@ class LWAE_PT_tools(bpy.types.Panel):
         column.label(text=f"Model: {mesh.lwae.model_name}")
 
 
-CLASSES = (LWAE_PT_face, LWAE_PT_parts, LWAE_PT_tools)
-
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory((LWAE_PT_face, LWAE_PT_parts, LWAE_PT_tools))

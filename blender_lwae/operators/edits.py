@@ -107,14 +107,6 @@ class LWAE_OT_apply(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (LWAE_OT_keep_edit, LWAE_OT_overwrite_edit, LWAE_OT_remove_offset, LWAE_OT_apply)
-
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(
+    (LWAE_OT_keep_edit, LWAE_OT_overwrite_edit, LWAE_OT_remove_offset, LWAE_OT_apply)
+)

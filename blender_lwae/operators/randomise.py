@@ -154,14 +154,4 @@ class LWAE_OT_randomise_part(bpy.types.Operator):
         return change(self, context, mesh, draw)
 
 
-CLASSES = (LWAE_OT_randomise_face, LWAE_OT_randomise_part)
-
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory((LWAE_OT_randomise_face, LWAE_OT_randomise_part))

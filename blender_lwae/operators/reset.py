@@ -63,14 +63,4 @@ class LWAE_OT_reset_part(bpy.types.Operator):
         return change(self, context, mesh, partial(reset_parts, mesh, [self.part]))
 
 
-CLASSES = (LWAE_OT_reset_face, LWAE_OT_reset_part)
-
-
-def register() -> None:
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory((LWAE_OT_reset_face, LWAE_OT_reset_part))

@@ -27,7 +27,7 @@ def is_keyed_elsewhere(mesh: bpy.types.Mesh, frame: float) -> bool:
 def remove_animation(mesh: bpy.types.Mesh, prefix: str) -> None:
     """Remove keyframes and drivers of all data paths that start with `prefix`, also in NLA strips.
 
-    When no other animation is left, the mesh's animation data goes too.
+    Actions that others use too stay as they are: the mesh gets copies. When no other animation is left, the mesh's animation data goes too.
     """
     data = mesh.animation_data
     if data is None:
@@ -35,6 +35,8 @@ def remove_animation(mesh: bpy.types.Mesh, prefix: str) -> None:
     for driver in [driver for driver in data.drivers if driver.data_path.startswith(prefix)]:
         data.drivers.remove(driver)
     for owner in _owners(data):
+        if any(curve.data_path.startswith(prefix) for curve in _curves(owner)):
+            _make_action_single_user(owner)
         for path in {curve.data_path for curve in _curves(owner) if curve.data_path.startswith(prefix)}:
             curves = _curves(owner)
             curves.remove(next(curve for curve in curves if curve.data_path == path))
@@ -66,6 +68,16 @@ def _strips(owner) -> Iterator[bpy.types.NlaStrip]:
     for strip in owner.strips:
         yield strip
         yield from _strips(strip)  # Meta strips hold strips.
+
+
+def _make_action_single_user(owner) -> None:
+    action = owner.action
+    if action.users - action.use_fake_user < 2:
+        return
+    slot = None if bpy.app.version < (4, 4, 0) else owner.action_slot
+    owner.action = action.copy()
+    if slot is not None:
+        owner.action_slot = owner.action.slots[slot.identifier]
 
 
 def _curves(owner):

@@ -5,11 +5,10 @@ import random
 from functools import partial
 
 import bpy
-import numpy as np
 from bpy.props import FloatProperty, IntProperty, StringProperty
 
 from .. import face, sync
-from ..backend.synthesis import LOOSENESS, face_rng
+from ..backend.synthesis import face_rng, sample_parts
 from ..properties import MAX_SEED
 from .common import active_face, change, poll_writable_face, selected_faces
 
@@ -26,11 +25,7 @@ def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str
     if not free or face.trouble(mesh) is not None:
         return []
     model = face.model_of(mesh)
-    rng = face_rng(seed, 0)
-    if len(free) == model.part_count:
-        code = model.prior.sample(rng, 1, strength)[0]
-    else:
-        code = _sample_parts(mesh, model, free, rng, strength)
+    code = sample_parts(model, face.read_code(mesh, model), free, face_rng(seed, 0), strength)
     with sync.paused():
         paths = face.store_code(mesh, model, code, free)
         mesh.lwae.seed = seed
@@ -52,20 +47,12 @@ def randomise_part(mesh: bpy.types.Mesh, name: str, seed: int, strength: float) 
     if model is None or mesh.lwae.parts[model.part_index(name)].locked:
         return []
     part = model.part_index(name)
-    code = _sample_parts(mesh, model, [part], face_rng(seed, part), strength)
+    code = sample_parts(model, face.read_code(mesh, model), [part], face_rng(seed, part), strength)
     with sync.paused():
         paths = face.store_code(mesh, model, code, [part])
         mesh.lwae.parts[part].seed = seed
     sync.follow(mesh)
     return paths
-
-
-def _sample_parts(mesh, model, parts, rng, strength):
-    free = np.zeros(model.code_size, dtype=bool)
-    for part in parts:
-        free[model.part_slice(part)] = True
-    looseness = max(LOOSENESS * strength**2, 1e-4)
-    return model.prior.sample_given(face.read_code(mesh, model), free, rng, looseness)
 
 
 class LWAE_OT_randomise_face(bpy.types.Operator):

@@ -223,6 +223,29 @@ def test_apply_leaves_an_ordinary_mesh(new_face):
     assert not bpy.ops.lwae.apply.poll()
 
 
+@pytest.mark.parametrize("in_strip", [False, True])
+def test_apply_leaves_an_action_that_another_face_shares(new_face, in_strip):
+    face = new_face()
+    path = "lwae.parts[0].controls[0].value"
+    for frame, value in ((1, 0), (9, 2)):
+        slide(face.data, value)
+        face.data.keyframe_insert(path, frame=frame)
+    if in_strip:
+        data = face.data.animation_data
+        action = data.action
+        data.action = None
+        data.nla_tracks.new().strips.new("Strip", 1, action)
+    other = face.copy()
+    other.data = face.data.copy()
+    bpy.context.collection.objects.link(other)
+    bpy.ops.lwae.apply()
+    assert not face.data.animation_data
+    bpy.context.scene.frame_set(1)
+    before = positions(other.data)
+    bpy.context.scene.frame_set(9)
+    assert np.abs(positions(other.data) - before).max() > 1e-4
+
+
 @pytest.mark.parametrize("missing", [True, False])
 def test_missing_or_damaged_model_gets_its_sentence(new_face, addon, monkeypatch, tmp_path, missing):
     mesh = new_face().data

@@ -27,7 +27,8 @@ def is_keyed_elsewhere(mesh: bpy.types.Mesh, frame: float) -> bool:
 def remove_animation(mesh: bpy.types.Mesh, prefix: str) -> None:
     """Remove keyframes and drivers of all data paths that start with `prefix`, also in NLA strips.
 
-    Actions that others use too stay as they are: the mesh gets copies. When no other animation is left, the mesh's animation data goes too.
+    Actions that others use too stay as they are: the mesh gets copies. When no other animation is left, the mesh's
+    animation data goes too.
     """
     data = mesh.animation_data
     if data is None:

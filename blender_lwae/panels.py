@@ -20,12 +20,15 @@ def draw_message(layout: bpy.types.UILayout, context: bpy.types.Context, sentenc
         column.label(text=line, icon=icon if index == 0 else "BLANK1")
 
 
-class LWAE_PT_face(bpy.types.Panel):
-    bl_idname = "LWAE_PT_face"
-    bl_label = "Face"
+class FacesTab:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Faces"
+
+
+class LWAE_PT_face(FacesTab, bpy.types.Panel):
+    bl_idname = "LWAE_PT_face"
+    bl_label = "Face"
 
     def draw(self, context):
         layout = self.layout
@@ -70,12 +73,9 @@ class LWAE_PT_face(bpy.types.Panel):
             layout.operator("lwae.apply", icon="MESH_DATA")
 
 
-class LWAE_PT_parts(bpy.types.Panel):
+class LWAE_PT_parts(FacesTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_parts"
     bl_label = "Parts"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "Faces"
 
     @classmethod
     def poll(cls, context):
@@ -107,12 +107,9 @@ class LWAE_PT_parts(bpy.types.Panel):
         row.prop(part, "seed", text="Seed")
 
 
-class LWAE_PT_tools(bpy.types.Panel):
+class LWAE_PT_tools(FacesTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_tools"
     bl_label = "Mesh"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "Faces"
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod

@@ -55,7 +55,18 @@ def randomise_part(mesh: bpy.types.Mesh, name: str, seed: int, strength: float) 
     return paths
 
 
-class LWAE_OT_randomise_face(bpy.types.Operator):
+class DrawsNewSeed:
+    """What a button does that was not told a seed or a strength: a new seed, and the face's own strength."""
+
+    def invoke(self, context, _event):
+        if not self.properties.is_property_set("seed"):
+            self.seed = random.randrange(100_000)
+        if not self.properties.is_property_set("strength"):
+            self.strength = active_face(context).lwae.strength
+        return self.execute(context)
+
+
+class LWAE_OT_randomise_face(DrawsNewSeed, bpy.types.Operator):
     """Make the selected faces random people. Locked parts stay, and the others are drawn to fit them"""
 
     bl_idname = "lwae.randomise_face"
@@ -84,13 +95,6 @@ class LWAE_OT_randomise_face(bpy.types.Operator):
             return False
         return True
 
-    def invoke(self, context, _event):
-        if not self.properties.is_property_set("seed"):
-            self.seed = random.randrange(100_000)
-        if not self.properties.is_property_set("strength"):
-            self.strength = active_face(context).lwae.strength
-        return self.execute(context)
-
     def execute(self, context):
         for index, mesh in enumerate(selected_faces(context)):
             seed = (self.seed + index) % MAX_SEED
@@ -98,7 +102,7 @@ class LWAE_OT_randomise_face(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class LWAE_OT_randomise_part(bpy.types.Operator):
+class LWAE_OT_randomise_part(DrawsNewSeed, bpy.types.Operator):
     """Make this part random, so that it fits the rest of the face"""
 
     bl_idname = "lwae.randomise_part"
@@ -122,13 +126,6 @@ class LWAE_OT_randomise_part(bpy.types.Operator):
     @classmethod
     def poll(cls, context):
         return poll_writable_face(cls, context)
-
-    def invoke(self, context, _event):
-        if not self.properties.is_property_set("seed"):
-            self.seed = random.randrange(100_000)
-        if not self.properties.is_property_set("strength"):
-            self.strength = active_face(context).lwae.strength
-        return self.execute(context)
 
     def draw(self, _context):
         self.layout.use_property_split = True

@@ -82,13 +82,17 @@ class TestBed:
         return float(metrics.nearest_distances(self.test, self.train_blocks(), self.pca.mean).mean())
 
 
+def closed_form(model: FaceModel, **network) -> FaceModel:
+    """A `local` model without its residual blocks; `network` replaces further entries of its configuration."""
+    return replace(model, header={**model.header, "network": {**model.header["network"], "residuals": [], **network}})
+
+
 def linear_part(decoder: Decoder) -> Decoder | None:
     """The same model without its residual blocks, or None when it has no linear part to compare with."""
     model = decoder.model
     if model.preset != "local" or not model.header["network"]["residuals"]:
         return None
-    header = {**model.header, "network": {**model.header["network"], "residuals": []}}
-    return NumpyDecoder(replace(model, header=header))
+    return NumpyDecoder(closed_form(model))
 
 
 def code_size(decoder: Decoder) -> int:

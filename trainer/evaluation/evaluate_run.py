@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from trainer.datasets.dataset import Dataset
 from trainer.latent import fit_latent
 from trainer.run import open_run
 
-from .evaluate import evaluate
+from .evaluate import closed_form, evaluate
 from .table import format_table
 
 # Of the encoder's noise, mm; with the run's own they are the grid over which the best closed form is taken.
@@ -32,12 +31,10 @@ def evaluate_run(path: Path, seed: int = 0) -> str:
         LwaeError: when the run is not trained, or its data set is gone.
     """
     run = open_run(path)
-    trained = run.trained_model()
+    trained, dataset = run.trained_model(), run.dataset
     models: dict[str, Decoder] = {"trained": NumpyDecoder(trained)}
-    closed_forms = closed_form_models(trained, run.dataset) if trained.preset == "local" else {}
-    results = evaluate(
-        models | closed_forms, run.dataset, seed, trained="trained", closed_forms=list(closed_forms)
-    )
+    closed_forms = closed_form_models(trained, dataset) if trained.preset == "local" else {}
+    results = evaluate(models | closed_forms, dataset, seed, trained="trained", closed_forms=list(closed_forms))
     cells = results["models"]["trained"]["metrics"]
     results["summary"] = {name: cell["value"] for name, cell in cells.items()}
     results["epochs"] = trained.header["training"]["epochs"]
@@ -48,9 +45,6 @@ def evaluate_run(path: Path, seed: int = 0) -> str:
 
 def closed_form_models(model: FaceModel, dataset: Dataset) -> dict[str, NumpyDecoder]:
     """The same bases without residual blocks, over a grid of the encoder's noise."""
-    network = model.header["network"]
-    result = {}
-    for sigma in sorted({*SIGMAS, network["sigma_n"]}):
-        header = {**model.header, "network": {**network, "residuals": [], "sigma_n": sigma}}
-        result[f"closed {sigma:g}"] = NumpyDecoder(fit_latent(dataclasses.replace(model, header=header), dataset))
-    return result
+    sigmas = sorted({*SIGMAS, model.header["network"]["sigma_n"]})
+    fitted = {sigma: fit_latent(closed_form(model, sigma_n=sigma), dataset) for sigma in sigmas}
+    return {f"closed {sigma:g}": NumpyDecoder(fitted[sigma]) for sigma in sigmas}

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The `local` preset in NumPy: parts decoded locally, encoded jointly.
 
-Decoder: x = mu + sum_k B_k z_k + R(z), where B_k are local bases (a PCA of training displacements weighted by
-sqrt(w_k)) and R is a sum of small blocks. A block sees the codes of one part or of two neighbouring parts and
-adds coefficients(z) * basis on the vertices that these parts share, so a code cannot act outside its region.
+Decoder: x = mu + sum_k (1 + sum_j s_kj(z) w_j) B_k z_k + R(z), where B_k are local bases (a PCA of training
+displacements weighted by sqrt(w_k)), s moves borders (`borders.py`) and R is a sum of small blocks. A block sees the
+codes of one part or of two neighbouring parts and adds coefficients(z) * basis on the vertices that these parts share,
+so a code cannot act outside its region.
 
-Encoder: the joint MAP code under a unit Gaussian prior, z = (B M B^T + sigma_n^2 I)^-1 B M (x - mu - R(z)),
-solved by fixed-point iteration from R = 0; M holds the vertices' share of the surface area.
+Encoder: the joint MAP code under a unit Gaussian prior, z = (B M B^T + sigma_n^2 I)^-1 B M (x - mu - N(z)), N being
+all that is not linear in the decoder, solved by fixed-point iteration from N = 0; M holds the vertices' share of the
+surface area.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .borders import BorderShift, border_pairs
 from .errors import LwaeError
 from .model import FaceModel
 
@@ -70,12 +73,14 @@ def part_arrays(model: FaceModel, part: int) -> tuple[np.ndarray, np.ndarray]:
     return vertices, basis.astype(np.float32)
 
 
-def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
+def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the encoder needs besides the bases.
 
     Returns:
         (B M B^T + sigma_n^2 I)^-1, float64 [D, D], and the codes that the closed form finds for each residual basis
-        vector, float32 [all blocks' coefficients, D]: with them the fixed-point iteration stays in code space.
+        vector, float32 [all blocks' coefficients, D], and for each row of w_j B_k of each entry (k, j) of
+        `borders.border_pairs`, in their order, float32 [all, D]: with them the fixed-point iteration stays in code
+        space.
     """
     parts = [part_arrays(model, k) for k in range(model.part_count)]
     mass = model.network["mass"]
@@ -87,12 +92,20 @@ def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
             if j != k:
                 gram[model.part_slice(k), model.part_slice(j)] += block.T
     inverse = np.linalg.inv(gram)
-    rows = [np.zeros((0, model.code_size))]
-    for index in range(len(model.header["network"]["residuals"])):
-        arrays = residual_arrays(model, index)
-        residual = arrays["vertices"], arrays["basis"].astype(np.float32)
-        rows.append(np.concatenate([_inner_products(residual, part, mass) for part in parts], axis=1) @ inverse)
-    return inverse, np.concatenate(rows).astype(np.float32)
+
+    def found_codes(vectors: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        rows = [np.zeros((0, model.code_size))]
+        for vector in vectors:
+            rows.append(np.concatenate([_inner_products(vector, part, mass) for part in parts], axis=1) @ inverse)
+        return np.concatenate(rows).astype(np.float32)
+
+    blocks = [residual_arrays(model, index) for index in range(len(model.header["network"]["residuals"]))]
+    residuals = [(arrays["vertices"], arrays["basis"].astype(np.float32)) for arrays in blocks]
+    shifts = [
+        (parts[k][0], parts[k][1] * model.weights[j, parts[k][0], None].astype(np.float32))
+        for k, j in border_pairs(model)
+    ]
+    return inverse, found_codes(residuals), found_codes(shifts)
 
 
 def _inner_products(left: tuple, right: tuple, mass: np.ndarray) -> np.ndarray:
@@ -140,21 +153,30 @@ class LocalNumpy:
         self.vertices = [vertices for vertices, _ in parts]
         self.bases = [basis.reshape(len(basis), -1) for _, basis in parts]
         self.residuals = [ResidualBlock(model, index) for index in range(len(config["residuals"]))]
+        self.shift = BorderShift(model, parts) if border_pairs(model) else None
         self._code: np.ndarray | None = None
         self._terms: list[np.ndarray] = []
+        self._shifted: list[np.ndarray] = []
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes float32 [B, D] to vertices float32 [B, N, 3] in mm."""
         result = np.repeat(self.model.mean[None], len(codes), axis=0)
+        amounts = self.shift.amounts(codes) if self.shift else None
         for k, (vertices, basis) in enumerate(zip(self.vertices, self.bases, strict=True)):
-            result[:, vertices] += (codes[:, self.model.part_slice(k)] @ basis).reshape(len(codes), -1, 3)
-        return self._add_residual(result, codes)
+            term = (codes[:, self.model.part_slice(k)] @ basis).reshape(len(codes), -1, 3)
+            if self.shift:
+                self.shift.apply(term, amounts, k)
+            result[:, vertices] += term
+        for block in self.residuals:
+            result[:, block.vertices] += block(codes)
+        return result
 
     def decode_one(self, code: np.ndarray) -> np.ndarray:
         """One code float32 [D] to vertices float32 [N, 3]; only what depends on a changed part is recomputed."""
         code = np.array(code, dtype=np.float32)
         if self._code is None:
             self._terms = [np.empty(0)] * (len(self.bases) + len(self.residuals))
+            self._shifted = [np.empty(0)] * len(self.bases)
             changed = set(range(len(self.bases)))
         else:
             different = code != self._code
@@ -165,15 +187,22 @@ class LocalNumpy:
         for index, block in enumerate(self.residuals, start=len(self.bases)):
             if changed.intersection(block.parts):
                 self._terms[index] = block(code[None])[0]
+        if self.shift and changed:
+            amounts = self.shift.amounts(code[None])
+            for k in range(len(self.bases)):
+                if k in changed or changed.intersection(self.shift.neighbours[k]):
+                    self._shifted[k] = self._terms[k].copy()
+                    self.shift.apply(self._shifted[k][None], amounts, k)
         self._code = code
         result = self.model.mean.copy()
-        for vertices, term in zip(self._term_vertices, self._terms, strict=True):
+        terms = (self._shifted if self.shift else self._terms[: len(self.bases)]) + self._terms[len(self.bases) :]
+        for vertices, term in zip(self._term_vertices, terms, strict=True):
             result[vertices] += term
         return result
 
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D]."""
-        inverse_gram, residual_codes = self._encoder_matrices
+        inverse_gram, residual_codes, shift_codes = self._encoder_matrices
         # In float64: neighbouring bases are alike, so their Gram matrix is badly conditioned.
         weighted = (vertices - self.model.mean).astype(np.float64) * self.model.network["mass"][:, None]
         projected = [
@@ -182,23 +211,22 @@ class LocalNumpy:
         ]
         closed_form = (np.concatenate(projected, axis=1) @ inverse_gram).astype(np.float32)
         codes = closed_form
-        if self.residuals:
-            for _ in range(self.iterations):
+        for _ in range(self.iterations if self.residuals or self.shift else 0):
+            found = closed_form.copy()
+            if self.residuals:
                 coefficients = np.concatenate([block.coefficients(codes) for block in self.residuals], axis=1)
-                codes = closed_form - coefficients @ residual_codes
+                found -= coefficients @ residual_codes
+            if self.shift:
+                found -= self.shift.rows(codes) @ shift_codes
+            codes = found
         return codes
 
     @cached_property
     def _term_vertices(self) -> list[np.ndarray]:
         return self.vertices + [block.vertices for block in self.residuals]
 
-    def _add_residual(self, vertices: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        for block in self.residuals:
-            vertices[:, block.vertices] += block(codes)
-        return vertices
-
     @cached_property
-    def _encoder_matrices(self) -> tuple[np.ndarray, np.ndarray]:
+    def _encoder_matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return encoder_matrices(self.model)
 
 

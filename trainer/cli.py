@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     weights = commands.add_parser("weights", help="find the parts: sparse NMF, and a picture of them")
     weights.add_argument("data", type=Path, metavar="DATA")
     weights.add_argument("--parts", type=_positive, default=8)
-    weights.add_argument("--sparsity", type=float, default=0.5, help="Hoyer sparsity in [0, 1)")
+    weights.add_argument("--sparsity", type=float, default=0.3, help="Hoyer sparsity in [0, 1)")
     weights.add_argument("--sparse-factor", choices=("W", "H"), default="W")
     weights.add_argument("--penalty", choices=("hoyer", "l1"), default="hoyer")
     weights.add_argument("--sharpen", type=float, default=8.0, help="exponent p of w^p / sum w^p")

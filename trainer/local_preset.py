@@ -14,7 +14,8 @@ from .closed_form import weighted_basis
 DEFAULTS = {
     "code_size": 64,
     "sigma_n": 0.03,
-    "encoder_iterations": 4,
+    "encoder_iterations": 8,
+    "border_strength": 0.7,
     "hidden": 128,
     "coefficients": 32,
     "borders": 16,

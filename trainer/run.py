@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
 LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2}
-MOST = {"dropout": 0.9}
+MOST = {"dropout": 0.9, "border_strength": 1.0}
 DEFAULTS = {"local": local_preset.DEFAULTS, "paper": paper_preset.DEFAULTS}
 
 
@@ -169,7 +169,8 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     if config["preset"] == "local":
         arrays = local_arrays(faces - mean, mean, triangles, weights, config["code_size"])
         code_sizes = [len(arrays[f"part{k}/basis"]) for k in range(len(weights))]
-        network_config = {key: config[key] for key in ("sigma_n", "encoder_iterations")} | {"residuals": []}
+        kept = ("sigma_n", "encoder_iterations", "border_strength")
+        network_config = {key: config[key] for key in kept} | {"residuals": []}
     else:
         network = paper_preset.build(faces, mean, triangles, weights, config)
         code_sizes = [network.config["latent"]] * len(weights)

@@ -12,14 +12,11 @@ import logging
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse import csgraph
-from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
 from backend.errors import LwaeError
 from trainer.mesh.topology import (
-    adjacency,
     connected_components,
-    geodesic_distances,
     mirror_map,
     nearest_source,
     triangle_edges,
@@ -30,6 +27,7 @@ from trainer.mesh.topology import (
 from trainer.mesh.visibility import visibility
 
 from .nmf import sparse_nmf
+from .seams import Seams, seam_weights
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +35,7 @@ LOOSE_SHARE = 0.1  # a component with a smaller share of the vertices belongs wh
 CUTOFF = 1e-3  # smaller weights become 0, so that a part has its own vertices and no others
 DIFFUSION_STEPS = 4
 SEAM_SHARPEN = 32
-SEAM_BETA = 2.0
-SEAM_REACH_MM = 8.0  # from a border, where beta has doubled; it grows with the fourth power
-MOST_STIFFNESS = 1e4
 FACE_BLOCK = 64  # faces read at a time
-COVARIANCE_NUMBERS = 60_000_000  # how much of the training set the seam's covariances are measured on
 
 
 def local_weights(
@@ -52,13 +46,12 @@ def local_weights(
     rng: np.random.Generator,
     edges: np.ndarray | None = None,
     normalise: bool = True,
-    sparsity: float = 0.5,
+    sparsity: float = 0.3,
     sparse_factor: str = "W",
     penalty: str = "hoyer",
     one_place: bool = True,
     sharpen: float = 8.0,
     smoothing: str = "seam",
-    seam_beta: float = SEAM_BETA,
     iterations: int = 200,
 ) -> np.ndarray:
     """Local weights of a set of training faces.
@@ -76,8 +69,7 @@ def local_weights(
             they are.
         sharpen: exponent p of w^p / sum w^p (with `smoothing="seam"`: 32 instead, as it starts from hard
             borders).
-        smoothing: "seam" (`seam_optimal`), "diffusion" (a few averaging steps) or "none".
-        seam_beta: see `seam_optimal`.
+        smoothing: "seam" (`seams.seam_weights`), "diffusion" (a few averaging steps) or "none".
 
     Returns:
         float32 [K, N], non-negative, columns summing to 1; parts sorted from the top of the head down.
@@ -124,9 +116,8 @@ def local_weights(
     if smoothing == "diffusion":
         weights = diffuse(weights, triangles)
     elif smoothing == "seam":
-        weights = seam_optimal(
-            weights, vertices, mean, triangles, triangle_edges(triangles) if edges is None else edges, seam_beta
-        )
+        polygon_edges = triangle_edges(triangles) if edges is None else edges
+        weights = seam_weights(weights, Seams(vertices, mean, triangles, polygon_edges))
     weights = partition_of_unity(weights)
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
@@ -289,88 +280,6 @@ def diffuse(weights: np.ndarray, triangles: np.ndarray, steps: int = DIFFUSION_S
     for _ in range(steps):
         weights = weights + 0.5 * (laplacian @ weights)
     return weights
-
-
-def seam_optimal(
-    weights: np.ndarray,
-    vertices: np.ndarray,
-    mean: np.ndarray,
-    triangles: np.ndarray,
-    edges: np.ndarray,
-    beta: float = SEAM_BETA,
-) -> np.ndarray:
-    """Weights near the given (hard) ones that make the borders of mixed faces as smooth as real faces are.
-
-    Solves (Q + B) w_k = B h_k with Q from `seam_matrix`: the smallest sum over vertices of the roughness that
-    mixing adds, relative to the natural one, plus beta_v |w_v - h_v|^2. beta_v grows with the distance from the
-    nearest border of the hard weights, so that a part does not leak far into its neighbours. Constants are in Q's
-    null space and B is the same for all parts, so columns still sum to 1 and loose components stay whole.
-
-    Args:
-        weights: h, float64 [N, K].
-        vertices: [S, N, 3] training faces.
-        mean: [N, 3].
-        triangles: [T, 3].
-        edges: [E, 2], see `seam_matrix`.
-        beta: at the borders; the larger, the harder they stay.
-    """
-    if beta <= 0:
-        raise LwaeError(f"The seam's beta must be above 0, not {beta:g}.")
-    label = weights.argmax(axis=1)
-    border = np.unique(edges[label[edges[:, 0]] != label[edges[:, 1]]])
-    distance = geodesic_distances(mean, triangles, border) if len(border) else np.full(len(mean), np.inf)
-    stiffness = np.minimum(beta * (1 + (distance / SEAM_REACH_MM) ** 4), MOST_STIFFNESS)
-    system = seam_matrix(vertices, mean, edges) + sp.diags(stiffness)
-    solver = splu(
-        system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
-    return solver.solve(stiffness[:, None] * weights)
-
-
-def seam_matrix(vertices: np.ndarray, mean: np.ndarray, edges: np.ndarray) -> sp.csr_matrix:
-    """Q of the quadratic form w.Q w = sum_v E|sum_i L_vi (w_i - w_v) D_i|^2 / E|(L D)_v|^2, float64 [N, N].
-
-    D is the difference of two random training faces and L the umbrella Laplacian: where two faces are mixed
-    by w, the numerator is the bending that comes from w alone, the denominator what real differences have at
-    that vertex. `edges` [E, 2] are best the polygons' own: on those of a triangulation the weights fit themselves to
-    diagonals that nobody sees.
-    """
-    count = len(mean)
-    laplacian = umbrella_laplacian(edges, count)
-    faces = max(2, min(len(vertices), COVARIANCE_NUMBERS // (3 * count)))
-    picked = np.unique(np.linspace(0, len(vertices) - 1, faces).astype(int))
-    motion = np.empty((count, len(picked), 3), dtype=np.float32)
-    for column, face in enumerate(picked):
-        motion[:, column] = vertices[face] - mean
-    motion = motion.reshape(count, -1)
-    # E over pairs of faces is twice the covariance; the factor cancels in the quotient.
-    bending = laplacian.astype(np.float32) @ motion
-    natural = np.einsum("vm,vm->v", bending, bending, dtype=np.float64)
-    natural = np.maximum(natural, 1e-3 * np.median(natural[natural > 0]) if natural.any() else 1.0)
-
-    graph = adjacency(edges, count)
-    degree = np.diff(graph.indptr)
-    rows, columns, values = [], [], []
-    for d in np.unique(degree[degree > 0]):
-        members = np.flatnonzero(degree == d)
-        block = max(1, 4_000_000 // (d * motion.shape[1]))
-        for start in range(0, len(members), block):
-            v = members[start : start + block]
-            neighbours = graph.indices[graph.indptr[v][:, None] + np.arange(d)]
-            local = motion[neighbours]  # [v, d, m]
-            covariance = (local @ local.transpose(0, 2, 1)).astype(np.float64) / (d * d * natural[v, None, None])
-            # (w_i - w_v) for each neighbour i, written on the vertices (v, neighbours).
-            form = np.empty((len(v), d + 1, d + 1))
-            form[:, 1:, 1:] = covariance
-            form[:, 0, 1:] = form[:, 1:, 0] = -covariance.sum(axis=1)
-            form[:, 0, 0] = covariance.sum(axis=(1, 2))
-            stencil = np.concatenate([v[:, None], neighbours], axis=1)
-            rows.append(np.repeat(stencil, d + 1, axis=1).ravel())
-            columns.append(np.tile(stencil, (1, d + 1)).ravel())
-            values.append(form.ravel())
-    entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    matrix = sp.csr_matrix(entries, shape=(count, count))
-    return 0.5 * (matrix + matrix.T)
 
 
 def partition_of_unity(weights: np.ndarray) -> np.ndarray:

@@ -7,6 +7,9 @@ dense [N, B C] matrix and a matrix product one [N B, C] matrix, without re-packi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from torch import nn
@@ -18,8 +21,8 @@ from .local_network import encoder_matrices, part_arrays, residual_arrays
 from .model import FaceModel
 from .paper_network import PaperArrays, PaperConfig, decoder_channels, encoder_channels
 
-# Features that one block of faces may have at the finest level, so that they stay in the processor's cache.
-BLOCK_FEATURES = 1 << 21
+# How many features of one level are worked on at a time on CPU, so that they stay in the processor's cache: 2 MB.
+BLOCK_FEATURES = 1 << 19
 
 
 class SparseMatrix(nn.Module):
@@ -40,11 +43,12 @@ class SparseMatrix(nn.Module):
         self.register_buffer("indptr", torch.from_numpy(matrix.indptr), persistent=False)
         self.register_buffer("indices", torch.from_numpy(matrix.indices), persistent=False)
         self.register_buffer("values", torch.from_numpy(matrix.data), persistent=False)
+        self.register_buffer("doubled", 2 * self.values, persistent=False)
         self.transposed = None if symmetric else SparseMatrix(matrix.transpose(), symmetric=True)
 
-    def product(self, x: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-        """scale A x for features [m, columns]; no gradient."""
-        values = self.values if scale == 1.0 else self.values * scale
+    def product(self, x: torch.Tensor, double: bool = False) -> torch.Tensor:
+        """A x, or 2 A x, for features [m, columns]; no gradient."""
+        values = self.doubled if double else self.values
         return torch.embedding_bag(x, self.indices, self.indptr, False, 0, False, values, True)[0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -76,7 +80,7 @@ def _polynomials(x: torch.Tensor, laplacian: SparseMatrix, order: int):
     before, current = None, x.reshape(columns)
     yield current.view(rows)
     for _ in range(1, order):
-        following = laplacian.product(current, 1.0 if before is None else 2.0)
+        following = laplacian.product(current, double=before is not None)
         if before is not None:
             following -= before
         before, current = current, following
@@ -86,11 +90,13 @@ def _polynomials(x: torch.Tensor, laplacian: SparseMatrix, order: int):
 def _clenshaw(x: torch.Tensor, laplacian: SparseMatrix, weight: torch.Tensor) -> torch.Tensor:
     """sum_k T_k x W_k of x [N, B, C_in] by products with the C_out output channels, [N B, C_out]."""
     order, inputs, outputs = weight.shape
-    flat, columns = x.reshape(-1, inputs), (len(x), -1)
-    after, result = None, flat @ weight[-1]
+    # All orders in one product: with few output channels it takes hardly longer than a single one.
+    fused = x.reshape(-1, inputs) @ weight.transpose(0, 1).reshape(inputs, -1)
+    *terms, result = fused.view(-1, order, outputs).unbind(dim=1)
+    after = None
     for k in range(order - 2, -1, -1):
-        term = laplacian.product(result.view(columns), 2.0 if k else 1.0).view(-1, outputs)
-        term.addmm_(flat, weight[k])
+        term = laplacian.product(result.reshape(len(x), -1), double=k > 0).view(-1, outputs)
+        term += terms[k]
         if after is not None:
             term -= after
         after, result = result, term
@@ -102,6 +108,7 @@ class _Chebyshev(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, laplacian):
+        x = x.contiguous()
         ctx.save_for_backward(x, weight)
         ctx.laplacian = laplacian
         order, inputs, outputs = weight.shape
@@ -110,9 +117,8 @@ class _Chebyshev(torch.autograd.Function):
         if outputs < inputs:
             torch.add(_clenshaw(x, laplacian, weight), bias, out=flat)
         else:
-            flat[:] = bias
             for k, term in enumerate(_polynomials(x, laplacian, order)):
-                flat.addmm_(term, weight[k])
+                torch.addmm(flat if k else bias, term, weight[k], out=flat)
         return result
 
     @staticmethod
@@ -120,17 +126,23 @@ class _Chebyshev(torch.autograd.Function):
     def backward(ctx, gradient):
         x, weight = ctx.saved_tensors
         order, inputs, outputs = weight.shape
-        of_x, of_weight = None, torch.empty_like(weight)
-        flat_gradient = gradient.reshape(-1, outputs)
-        if inputs < outputs and not ctx.needs_input_grad[0]:
-            for k, term in enumerate(_polynomials(x, ctx.laplacian, order)):
-                torch.mm(term.t(), flat_gradient, out=of_weight[k])
+        of_x = None
+        gradient = gradient.contiguous()
+        flat_x, flat_gradient = x.view(-1, inputs), gradient.view(-1, outputs)
+        # Narrow^T wide is much the faster order of the two; the other one is its transpose.
+        if inputs < outputs:
+            of_weight = torch.empty_like(weight)
+            for term, product in zip(_polynomials(x, ctx.laplacian, order), of_weight, strict=True):
+                torch.mm(term.t(), flat_gradient, out=product)
+            if ctx.needs_input_grad[0]:
+                of_x = _clenshaw(gradient, ctx.laplacian, weight.transpose(1, 2)).view(x.shape)
         else:
-            flat = x.reshape(-1, inputs)
+            of_weight = weight.new_empty(order, outputs, inputs)
             for k, term in enumerate(_polynomials(gradient, ctx.laplacian, order)):
-                torch.mm(flat.t(), term, out=of_weight[k])
+                torch.mm(term.t(), flat_x, out=of_weight[k])
                 if ctx.needs_input_grad[0]:
                     of_x = term @ weight[0].t() if of_x is None else of_x.addmm_(term, weight[k].t())
+            of_weight = of_weight.transpose(1, 2)
             of_x = of_x if of_x is None else of_x.view(x.shape)
         return of_x, of_weight, flat_gradient.sum(dim=0), None
 
@@ -226,11 +238,20 @@ class PaperNetwork(nn.Module):
 
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """Codes [B, K Z] to vertices [B, N, 3] in mm."""
-        return torch.cat([self._decode(block) for block in self._blocks(codes)])
+        parts, coarse = self.gate.shape
+        codes = codes.reshape(len(codes), parts, self._config.latent).transpose(0, 1)
+        features = self.decoder_fc(codes).unflatten(2, (coarse, self._config.filters[-1]))
+        x = torch.einsum("kn,kbnc->nbc", self.gate, features)
+        for level in range(len(self.up) - 1, 0, -1):
+            x = self._in_blocks(partial(self._raise, level=level), x, level)
+        return self._in_blocks(self._finish, x, level=0).transpose(0, 1) * self.std + self.mean
 
     def latent(self, vertices: torch.Tensor) -> torch.Tensor:
         """Vertices [B, N, 3] in mm to z [B, Z], before the projections."""
-        return torch.cat([self._latent(block) for block in self._blocks(vertices)])
+        x = ((vertices - self.mean) / self.std).transpose(0, 1)
+        for level in range(len(self.down)):
+            x = self._in_blocks(partial(self._reduce, level=level), x, level)
+        return self.encoder_fc(x.transpose(0, 1).flatten(1)[None])[0]
 
     def project(self, z: torch.Tensor) -> torch.Tensor:
         """z [B, Z] to codes [B, K Z]."""
@@ -238,29 +259,25 @@ class PaperNetwork(nn.Module):
             return z.repeat(1, self._config.parts)
         return torch.einsum("kij,bj->bki", self.projections, z).flatten(1)
 
-    def _blocks(self, batch: torch.Tensor) -> list[torch.Tensor]:
-        """A few faces at a time on CPU, measured faster and smaller; all of them on a GPU."""
-        if batch.device.type != "cpu":
-            return [batch]
-        return batch.split(max(1, BLOCK_FEATURES // (len(self.mean) * max(self._config.filters[0], 3))))
+    def _in_blocks(self, step: Callable, x: torch.Tensor, level: int) -> torch.Tensor:
+        """step(x) for features [n, B, C], on CPU a few faces at a time so that they stay in the processor's cache."""
+        largest = self.laplacians[level].shape[0] * max(self._config.filters[level], x.shape[2])
+        block = max(1, BLOCK_FEATURES // largest)
+        if x.device.type != "cpu" or block >= x.shape[1]:
+            return step(x.contiguous())
+        return torch.cat([step(part.contiguous()) for part in x.split(block, dim=1)], dim=1)
 
-    def _latent(self, vertices: torch.Tensor) -> torch.Tensor:
-        x = ((vertices - self.mean) / self.std).transpose(0, 1).contiguous()
-        for convolution, laplacian, down in zip(self.encoder, self.laplacians, self.down, strict=True):
-            x = down(self.activation(convolution(x, laplacian)))
-        return self.encoder_fc(x.transpose(0, 1).flatten(1)[None])[0]
+    def _reduce(self, x: torch.Tensor, level: int) -> torch.Tensor:
+        """Features of one level to those of the next coarser one."""
+        return self.down[level](self.activation(self.encoder[level](x, self.laplacians[level])))
 
-    def _decode(self, codes: torch.Tensor) -> torch.Tensor:
-        parts, coarse = self.gate.shape
-        codes = codes.reshape(len(codes), parts, self._config.latent).transpose(0, 1)
-        features = self.decoder_fc(codes).unflatten(2, (coarse, self._config.filters[-1]))
-        x = torch.einsum("kn,kbnc->nbc", self.gate, features)
-        for convolution, laplacian, up in zip(
-            self.decoder[:-1], self.laplacians[::-1], self.up[::-1], strict=True
-        ):
-            x = self.activation(convolution(up(x), laplacian))
-        x = self.decoder[-1](x, self.laplacians[0])
-        return x.transpose(0, 1) * self.std + self.mean
+    def _raise(self, x: torch.Tensor, level: int) -> torch.Tensor:
+        """Features of the next coarser level to those of this one."""
+        return self.activation(self.decoder[len(self.up) - 1 - level](self.up[level](x), self.laplacians[level]))
+
+    def _finish(self, x: torch.Tensor) -> torch.Tensor:
+        """Features of level 1 to standardised positions."""
+        return self.decoder[-1](self._raise(x, level=0), self.laplacians[0])
 
     def export_arrays(self) -> dict[str, np.ndarray]:
         """All that `from_arrays` and `PaperNumpy` need: float32, and int32 for the indices of the matrices."""

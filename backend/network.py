@@ -228,6 +228,10 @@ class PaperNetwork(nn.Module):
         layers = 1 if config.shared_fc else config.parts
         self.decoder_fc = Dense(config.latent, coarse * width, layers)
         self.decoder = nn.ModuleList(ChebConv(*pair, config.order) for pair in decoder_channels(config))
+        self.log_variance_fc = None
+        if config.variational:  # last, so that everything else starts as it does without
+            self.log_variance_fc = Dense(coarse * width, config.latent)
+            nn.init.zeros_(self.log_variance_fc.weight)
 
     @property
     def config(self) -> dict:
@@ -243,23 +247,34 @@ class PaperNetwork(nn.Module):
         parts, coarse = self.gate.shape
         codes = codes.reshape(len(codes), parts, self._config.latent).transpose(0, 1)
         features = self.decoder_fc(codes).unflatten(2, (coarse, self._config.filters[-1]))
+        if self._config.fc_activation:
+            features = self.activation(features)
         x = torch.einsum("kn,kbnc->nbc", self.gate, features)
         for level in range(len(self.up) - 1, 0, -1):
             x = self._in_blocks(partial(self._raise, level=level), x, level)
         return self._in_blocks(self._finish, x, level=0).transpose(0, 1) * self.std + self.mean
 
     def latent(self, vertices: torch.Tensor) -> torch.Tensor:
-        """Vertices [B, N, 3] in mm to z [B, Z], before the projections."""
-        x = ((vertices - self.mean) / self.std).transpose(0, 1)
-        for level in range(len(self.down)):
-            x = self._in_blocks(partial(self._reduce, level=level), x, level)
-        return self.encoder_fc(x.transpose(0, 1).flatten(1)[None])[0]
+        """Vertices [B, N, 3] in mm to z [B, Z], before the projections; the mean of a variational encoder."""
+        return self.encoder_fc(self._features(vertices)[None])[0]
+
+    def posterior(self, vertices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vertices [B, N, 3] in mm to mean and log-variance of z, both [B, Z], by a variational encoder."""
+        features = self._features(vertices)[None]
+        return self.encoder_fc(features)[0], self.log_variance_fc(features)[0]
 
     def project(self, z: torch.Tensor) -> torch.Tensor:
         """z [B, Z] to codes [B, K Z]."""
         if self.projections is None:
             return z.repeat(1, self._config.parts)
         return torch.einsum("kij,bj->bki", self.projections, z).flatten(1)
+
+    def _features(self, vertices: torch.Tensor) -> torch.Tensor:
+        """Vertices [B, N, 3] in mm to features of the coarsest level [B, N_L C]."""
+        x = ((vertices - self.mean) / self.std).transpose(0, 1)
+        for level in range(len(self.down)):
+            x = self._in_blocks(partial(self._reduce, level=level), x, level)
+        return x.transpose(0, 1).flatten(1)
 
     def _in_blocks(self, step: Callable, x: torch.Tensor, level: int) -> torch.Tensor:
         """step(x) for features [n, B, C], on CPU a few faces at a time so that they stay in the processor's cache."""
@@ -282,7 +297,10 @@ class PaperNetwork(nn.Module):
         return self.decoder[-1](self._raise(x, level=0), self.laplacians[0])
 
     def export_arrays(self) -> dict[str, np.ndarray]:
-        """All that `from_arrays` and `PaperNumpy` need: float32, and int32 for the indices of the matrices."""
+        """All that decoding and encoding need: float32, and int32 for the indices of the matrices.
+
+        A variational encoder's log-variance is left out: it matters in training alone.
+        """
         tensors = {"mean": self.mean, "std": self.std, "gate": self.gate}
         for name, matrices in (("laplacian", self.laplacians), ("down", self.down), ("up", self.up)):
             for level, matrix in enumerate(matrices):

@@ -8,6 +8,8 @@ Source: Kim & Kim 2021 (arXiv 2107.08737) on the backbone of CoMA (Ranjan et al.
     decoder   sum_k diag(w~_k) reshape(FC(z_k)) at the coarsest level -> per level: U, convolution, activation
               -> convolution to 3 channels on the finest graph -> std x + mean
 
+Of a variational network z is the mean of the encoder's Gaussian; its variance is needed in training alone.
+
 The same network in PyTorch, for training, is `network.PaperNetwork`.
 """
 
@@ -35,9 +37,11 @@ class PaperConfig:
         filters: encoder channels, one per level; the decoder mirrors them.
         activation: "elu", or "relu" (with the convolution's bias: CoMA's biased ReLU). Never on the latent code.
         shared_fc: one fully connected layer for all part codes, or one each.
+        fc_activation: the activation also follows the decoder's fully connected layer, as in CoMA's code.
         local_weights: False weighs all parts alike everywhere (ablation).
         projections: False hands z itself to every part (ablation).
         statistics: std per vertex and coordinate ("vertex", as CoMA) or one number ("scalar").
+        variational: the encoder was trained to give a Gaussian per face, all of them together N(0, I).
     """
 
     parts: int = 4
@@ -46,9 +50,11 @@ class PaperConfig:
     filters: tuple[int, ...] = (16, 16, 16, 32)
     activation: str = "elu"
     shared_fc: bool = True
+    fc_activation: bool = False
     local_weights: bool = True
     projections: bool = True
     statistics: str = "vertex"
+    variational: bool = False
 
     def __post_init__(self):
         if self.activation not in ACTIVATIONS:
@@ -243,6 +249,8 @@ class PaperNumpy:
         """What one part code adds to the coarsest features, [N_L, C]."""
         layer = 0 if self.config.shared_fc else part
         features = code @ self.arrays["decoder/fc/weight"][layer] + self.arrays["decoder/fc/bias"][layer]
+        if self.config.fc_activation:
+            features = self.activation(features)
         return features.reshape(self.gate.shape[1], -1) * self.gate[part][:, None]
 
     def _pyramid(self, x: np.ndarray) -> np.ndarray:

@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a model")
     train.add_argument("data", type=Path, nargs="?", metavar="DATA")
     train.add_argument("--preset", choices=("local", "paper"), help="default: local")
+    train.add_argument(
+        "--variational", action="store_true", default=None, help="a Gaussian per face; preset paper (variational=true)"
+    )
     train.add_argument("--out", type=Path, metavar="RUN")
     train.add_argument("--resume", action="store_true", help="continue RUN if it has been started")
     train.add_argument("--epochs", type=_positive)
@@ -142,7 +145,8 @@ def _train(options: argparse.Namespace) -> int:
     from .training import require_device, train
 
     overrides = dict(_assignment(text) for text in options.set)
-    overrides |= {name: getattr(options, name) for name in ("epochs", "seed") if getattr(options, name) is not None}
+    named = {name: getattr(options, name) for name in ("epochs", "seed", "variational")}
+    overrides |= {name: value for name, value in named.items() if value is not None}
     # `train --resume RUN` names the run alone.
     path = options.out or (options.data if options.resume else None)
     if path is None:

@@ -25,6 +25,7 @@ DEFAULTS = {
     "learning_rate": 3e-3,
     "weight_decay": 0.1,
     "cycle": 0.5,
+    "leakage": 0.0,
     "seed": 0,
 }
 PART_SUPPORT = 1e-2  # Least weight of a part where its block acts,

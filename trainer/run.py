@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
 LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2}
 MOST = {"dropout": 0.9, "border_strength": 1.0}
+CHOICES = {"optimiser": ("adamw", "sgd"), "schedule": ("cosine", "exponential")}
 DEFAULTS = {"local": local_preset.DEFAULTS, "paper": paper_preset.DEFAULTS}
 
 
@@ -136,8 +137,8 @@ def open_run(path: Path) -> Run:
     """Raises LwaeError when the folder is no run."""
     try:
         config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
-        if missing := {"dataset", *DEFAULTS[config["preset"]]} - set(config):
-            raise KeyError(*missing)
+        # Options that are newer than the run stand for what it did.
+        config = {**DEFAULTS[config["preset"]], **config, "dataset": config["dataset"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LwaeError(f"{path} is not a run; make one with `python -m trainer train`.") from error
     _check_options(config)
@@ -155,6 +156,8 @@ def _check_options(config: dict) -> None:
             valid = type(value) in kinds and math.isfinite(value) and least <= value <= MOST.get(name, math.inf)
             kind = f"a {'whole ' if isinstance(usual, int) else ''}number of at least {least}"
             kind += f" and at most {MOST[name]}" if name in MOST else ""
+        elif name in CHOICES:
+            valid, kind = value in CHOICES[name], " or ".join(CHOICES[name])
         else:
             continue
         if not valid:

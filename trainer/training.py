@@ -18,13 +18,15 @@ from backend.errors import LwaeError
 from backend.files import atomic_write
 from backend.torch_decoder import torch_network
 
-from .losses import cycle_loss, reconstruction_loss
+from .evaluation.regions import find_regions
+from .losses import loss_terms, loss_weights
 from .run import Run
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHECKPOINTS = 60
 WARM_UP = 0.05
+MOMENTUM, DECAY = 0.9, 0.99  # Of CoMA's code; the decay is per epoch.
 
 
 def train(run: Run, device: str = "cpu") -> bool:
@@ -63,17 +65,15 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
         )
     network = torch_network(model, dropout=config.get("dropout", 0.0)).to(device)
     part_sizes = model.code_sizes
-    optimiser = torch.optim.AdamW(
-        [parameter for parameter in network.parameters() if parameter.requires_grad],
-        lr=config["learning_rate"],
-        weight_decay=config["weight_decay"],
-    )
-    state = {"epoch": 0, "batch": 0, "sums": [0.0, 0.0], "history": []}
+    weights = loss_weights(config)
+    outside = torch.as_tensor(~find_regions(model).inside, device=device) if "leakage" in weights else None
+    optimiser = make_optimiser(network, config)
+    state = {"epoch": 0, "batch": 0, "sums": [0.0] * len(weights), "history": []}
     if run.checkpoint.is_file():
         saved = run.read_checkpoint()
         network.load_state_dict(saved["network"])
         optimiser.load_state_dict(saved["optimiser"])
-        torch.set_rng_state(saved["random"])
+        set_random_states(saved, device)
         state = {key: saved[key] for key in state}
     batch_size = min(config["batch_size"], len(dataset.train) // 2 * 2)
     batches = max(1, len(dataset.train) // batch_size)
@@ -84,7 +84,7 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
         # In memory first: what torch raises on a full disk is not an OSError.
         buffer = io.BytesIO()
         parameters, moments = network.state_dict(), optimiser.state_dict()
-        torch.save({**state, "network": parameters, "optimiser": moments, "random": torch.get_rng_state()}, buffer)
+        torch.save({**state, "network": parameters, "optimiser": moments, **random_states(device)}, buffer)
         with atomic_write(run.checkpoint) as stream:
             stream.write(buffer.getbuffer())
 
@@ -97,12 +97,11 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
             while state["batch"] < batches:
                 chosen = np.sort(order[state["batch"] * batch_size :][:batch_size])
                 faces = torch.as_tensor(np.ascontiguousarray(dataset.vertices[chosen]), device=device)
-                step = state["epoch"] * batches + state["batch"]
+                factor = learning_rate_factor(config, state["epoch"] * batches + state["batch"], batches)
                 for group in optimiser.param_groups:
-                    group["lr"] = config["learning_rate"] * schedule(step / total_steps)
-                reconstruction, codes = reconstruction_loss(network, faces)
-                cycle = cycle_loss(network, faces, codes, part_sizes) if config["cycle"] else torch.zeros(())
-                loss = reconstruction + config["cycle"] * cycle
+                    group["lr"] = config["learning_rate"] * factor
+                terms = loss_terms(network, faces, config, part_sizes, outside)
+                loss = sum(weight * terms[name] for name, weight in weights.items())
                 if not torch.isfinite(loss):
                     raise LwaeError(
                         f"Training diverged in epoch {state['epoch'] + 1}: the loss is not finite; "
@@ -112,22 +111,38 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
                 loss.backward()
                 optimiser.step()
                 state["batch"] += 1
-                state["sums"][0] += float(reconstruction.detach())
-                state["sums"][1] += float(cycle.detach())
+                for index, name in enumerate(weights):
+                    state["sums"][index] += float(terms[name].detach())
                 bar.update()
                 if stopped:
                     save()
                     log.warning("Stopped in epoch %d; continue with --resume.", state["epoch"] + 1)
                     return False
-            means = [value / batches for value in state["sums"]]
-            state["history"].append({"reconstruction": means[0], "cycle": means[1]})
-            bar.set_postfix(reconstruction=f"{means[0]:.4f}", cycle=f"{means[1]:.4f}")
-            state.update(epoch=state["epoch"] + 1, batch=0, sums=[0.0, 0.0])
+            means = {name: value / batches for name, value in zip(weights, state["sums"], strict=True)}
+            state["history"].append(means)
+            bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
+            state.update(epoch=state["epoch"] + 1, batch=0, sums=[0.0] * len(weights))
             if time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS or state["epoch"] == config["epochs"]:
                 save()
                 saved_at = time.monotonic()
-                log.info("epoch %d: reconstruction %.4f mm, cycle %.4f mm", state["epoch"], *means)
+                log.info("epoch %d: %s", state["epoch"], ", ".join(f"{name} {means[name]:.4f}" for name in means))
     return True
+
+
+def make_optimiser(network: torch.nn.Module, config: dict) -> torch.optim.Optimizer:
+    """AdamW, or CoMA's stochastic gradient descent with momentum."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    options = {"lr": config["learning_rate"], "weight_decay": config["weight_decay"]}
+    if config.get("optimiser") == "sgd":
+        return torch.optim.SGD(parameters, momentum=MOMENTUM, **options)
+    return torch.optim.AdamW(parameters, **options)
+
+
+def learning_rate_factor(config: dict, step: int, batches: int) -> float:
+    """What the learning rate is multiplied by, at a step of a training with that many batches per epoch."""
+    if config.get("schedule") == "exponential":
+        return DECAY ** (step // batches)
+    return schedule(step / (config["epochs"] * batches))
 
 
 def schedule(progress: float) -> float:
@@ -135,6 +150,27 @@ def schedule(progress: float) -> float:
     if progress < WARM_UP:
         return (progress + 1e-3) / WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def random_states(device: str) -> dict[str, torch.Tensor]:
+    """What a checkpoint keeps of the generators that training draws from: the CPU's and the device's own."""
+    states = {"random": torch.get_rng_state()}
+    kind = torch.device(device).type
+    if kind == "cuda":
+        states["random_cuda"] = torch.cuda.get_rng_state(device)
+    elif kind == "mps":
+        states["random_mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def set_random_states(saved: dict, device: str) -> None:
+    """Continue the generators of a checkpoint; a device that it was not written on starts from the seed."""
+    torch.set_rng_state(saved["random"])
+    kind = torch.device(device).type
+    if kind == "cuda" and "random_cuda" in saved:
+        torch.cuda.set_rng_state(saved["random_cuda"], device)
+    elif kind == "mps" and "random_mps" in saved:
+        torch.mps.set_rng_state(saved["random_mps"])
 
 
 @contextlib.contextmanager

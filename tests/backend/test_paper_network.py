@@ -29,6 +29,8 @@ VARIANTS = [
     {"local_weights": False},
     {"projections": False},
     {"statistics": "scalar"},
+    {"fc_activation": True},
+    {"variational": True},
     {"order": 1, "filters": [8, 4], "latent": 3},
 ]
 
@@ -121,7 +123,8 @@ def test_arrays_make_the_round_trip(options):
     config = PaperConfig.from_dict(network.config)
     dense = expected_shapes(config, *(arrays[name].shape[axis] for name, axis in (("mean", 0), ("gate", 1))))
     parameters = sum(np.prod(shape) for name, shape in dense.items() if name not in ("mean", "std", "gate"))
-    assert parameters == sum(parameter.numel() for parameter in network.parameters())
+    kept = [parameter for name, parameter in network.named_parameters() if not name.startswith("log_variance")]
+    assert parameters == sum(parameter.numel() for parameter in kept)
 
 
 def test_every_parameter_learns():
@@ -200,6 +203,14 @@ def test_convolutions_run_on_the_levels_of_their_features():
     assert network.decoder[-1].weight.shape == (3, 5, 3)
 
 
+def test_up_sampling_keeps_constants():
+    network = build()
+    for down, up in zip(network.down, network.up, strict=True):
+        ones = torch.ones(up.shape[1], 2, 3)
+        torch.testing.assert_close(up(ones), torch.ones(up.shape[0], 2, 3))
+        torch.testing.assert_close(down(up(ones)), ones)
+
+
 def test_statistics_come_from_the_given_faces():
     data, network = faces(), build()
     deviation = np.maximum(data.std(axis=0), 0.01 * data.std(axis=0).max())
@@ -215,6 +226,37 @@ def test_the_seed_decides_the_start():
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(first.projections, same.projections)
     assert not torch.equal(first.projections, other.projections)
+
+
+def test_a_variational_encoder_starts_as_the_plain_one_and_exports_the_same_arrays():
+    plain, network, data = build(), build(variational=True), torch.from_numpy(faces(4, seed=1))
+    arrays, others = plain.export_arrays(), network.export_arrays()
+    assert arrays.keys() == others.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(others[name], array)
+    mean, log_variance = network.posterior(data)
+    torch.testing.assert_close(mean, network.latent(data))
+    assert log_variance.shape == mean.shape and not log_variance.any()
+    network.train()
+    torch.testing.assert_close(network.encode(data), network.project(mean))  # no noise: that is the loss's business
+    log_variance.sum().backward()
+    assert network.log_variance_fc.weight.grad.any() and network.encoder_fc.weight.grad is None
+
+
+def test_the_decoders_fully_connected_layer_can_be_activated():
+    network = build(fc_activation=True, activation="relu")
+    features = coarse_features(network, 3 * torch.randn(2, 18))
+    assert features.min() == 0 < features.max()
+    assert coarse_features(build(activation="relu"), 3 * torch.randn(2, 18)).min() < 0
+
+
+def test_the_defaults_are_those_of_the_paper():
+    stated = {"latent": 64, "order": 6, "filters": [16, 16, 16, 32], "epochs": 300, "batch_size": 32}
+    assert stated.items() <= paper_preset.DEFAULTS.items()
+    assert PaperConfig().parts == 4 and paper_preset.DEFAULTS["cycle"] > 0
+    network = build(filters=[4, 4])
+    sizes = [len(network.mean), *(matrix.shape[0] for matrix in network.down)]
+    assert sizes[1:] == [-(-sizes[0] // 4), -(-sizes[0] // 16)]
 
 
 def test_full_size_parameters():
@@ -239,6 +281,11 @@ def test_full_size_parameters():
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(LwaeError, match=message):
         PaperConfig.from_dict(dataclasses.asdict(PaperConfig()) | options)
+
+
+def test_partition_needs_projections():
+    with pytest.raises(LwaeError, match="projections"):
+        build(partition=1.0, projections=False)
 
 
 def test_too_many_levels_are_refused():

@@ -19,6 +19,7 @@ from tests.toy import sphere, toy_model
 from trainer import training
 from trainer.cli import main
 from trainer.datasets.dataset import Template, write_dataset
+from trainer.datasets.dataset import load_dataset as open_dataset
 from trainer.export import export_run
 from trainer.run import create_run, open_run
 from trainer.weights.weights_file import save_weights
@@ -28,6 +29,7 @@ SMALL = {
     "local": {"code_size": 6, "hidden": 8, "coefficients": 4, "borders": 2, "epochs": 3, "batch_size": 8, "cycle": 0.5},
     "paper": {"latent": 8, "filters": [4, 4], "epochs": 2, "batch_size": 8, "cycle": 0.5},
 }
+FULL = SMALL["paper"] | {"variational": True, "partition": 0.1, "leakage": 0.1, "optimiser": "sgd"}
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +54,12 @@ def parameters(run):
     return run.read_checkpoint()["network"]
 
 
-@pytest.mark.parametrize("preset", ["local", "paper"])
-def test_resume_equals_uninterrupted(preset, data, tmp_path, monkeypatch):
-    whole = create_run(tmp_path / "whole", data, preset, SMALL[preset])
+@pytest.mark.parametrize("preset, options", [*SMALL.items(), ("paper", FULL)], ids=["local", "paper", "variational"])
+def test_resume_equals_uninterrupted(preset, options, data, tmp_path, monkeypatch):
+    whole = create_run(tmp_path / "whole", data, preset, options)
     assert training.train(whole)
 
-    parts = create_run(tmp_path / "parts", data, preset, SMALL[preset])
+    parts = create_run(tmp_path / "parts", data, preset, options)
     rounds, schedule, steps = 0, training.schedule, []
 
     def stop_after_three_steps(progress):
@@ -73,6 +75,29 @@ def test_resume_equals_uninterrupted(preset, data, tmp_path, monkeypatch):
     for name, value in parameters(whole).items():
         assert torch.equal(value, parameters(parts)[name]), name
     assert whole.read_checkpoint()["history"] == parts.read_checkpoint()["history"]
+
+
+@pytest.mark.parametrize("preset, options", [*SMALL.items(), ("paper", FULL)], ids=["local", "paper", "variational"])
+def test_held_out_faces_change_nothing(preset, options, data, tmp_path):
+    """Neither the statistics, nor the choice of an epoch, nor the prior and the controls see a test face."""
+    shutil.copytree(data, tmp_path / "data")
+    vertices = np.load(tmp_path / "data" / "vertices.npy")
+    vertices[open_dataset(data).test] = np.nan
+    np.save(tmp_path / "data" / "vertices.npy", vertices)
+    runs = [create_run(tmp_path / f"run{i}", path, preset, options) for i, path in enumerate((data, tmp_path / "data"))]
+    for run in runs:
+        assert training.train(run)
+    saved, again = (run.read_checkpoint() for run in runs)
+    assert saved["epoch"] == options["epochs"] and saved["history"] == again["history"]
+    models = [run.start_model() for run in runs] + [run.trained_model() for run in runs]
+    for one, other in zip(models[::2], models[1::2], strict=True):
+        assert one.network.keys() == other.network.keys()
+        for name, array in one.network.items():
+            np.testing.assert_array_equal(array, other.network[name], err_msg=name)
+        np.testing.assert_array_equal(one.prior.factors, other.prior.factors)
+        directions = [[control.direction for control in model.controls] for model in (one, other)]
+        np.testing.assert_array_equal(*directions)
+    assert any((models[0].network[name] != models[2].network[name]).any() for name in models[0].network)
 
 
 def test_training_improves_on_the_closed_form(data, tmp_path):
@@ -154,10 +179,89 @@ def test_parts_that_the_coarsest_mesh_misses_are_named(data, tmp_path, caplog):
     assert "too few for spot:" in caplog.text
 
 
+@pytest.mark.parametrize("term, measure", [("partition", "partition"), ("leakage", "leakage")])
+def test_optional_losses_do_what_they_say(term, measure, data, tmp_path):
+    ends = []
+    for weight in (1e-9, 3.0):  # the first one only measures
+        options = SMALL["paper"] | {"epochs": 12, "cycle": 0.0, "learning_rate": 1e-2, term: weight}
+        run = create_run(tmp_path / f"{weight}", data, "paper", options)
+        training.train(run)
+        ends.append(run.read_checkpoint()["history"][-1][measure])
+    assert ends[1] < 0.7 * ends[0]
+
+
+def test_leakage_loss_for_the_local_preset(data, tmp_path):
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"] | {"leakage": 0.1})
+    training.train(run)
+    assert len(run.read_checkpoint()["history"][-1]) == 3
+
+
+def test_learning_rates_and_optimisers():
+    config = {"epochs": 10, "learning_rate": 0.5, "weight_decay": 0.1}
+    cosine = [training.learning_rate_factor(config, step, batches=4) for step in range(40)]
+    assert cosine[0] < 0.1 and max(cosine) > 0.99 and cosine[-1] < 0.01
+    decay = config | {"schedule": "exponential"}
+    assert training.learning_rate_factor(decay, 3, batches=4) == 1
+    assert training.learning_rate_factor(decay, 4, batches=4) == 0.99
+    assert training.learning_rate_factor(decay, 39, batches=4) == 0.99**9
+    network = torch.nn.Linear(2, 2)
+    sgd, adam = (training.make_optimiser(network, config | {"optimiser": name}) for name in ("sgd", "adamw"))
+    assert isinstance(sgd, torch.optim.SGD) and isinstance(adam, torch.optim.AdamW)
+    assert sgd.defaults["momentum"] == 0.9
+    assert all(o.defaults["lr"] == 0.5 and o.defaults["weight_decay"] == 0.1 for o in (sgd, adam))
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_the_generator_of_the_device_continues_too(kind, monkeypatch):
+    generators = {f"{kind}": torch.Generator().manual_seed(5)}
+    module = getattr(torch, kind)
+    monkeypatch.setattr(module, "get_rng_state", lambda *_: generators[kind].get_state())
+    monkeypatch.setattr(module, "set_rng_state", lambda state, *_: generators[kind].set_state(state))
+
+    def draw():
+        return torch.rand(3), torch.rand(3, generator=generators[kind])
+
+    saved = training.random_states(kind)
+    before = draw()
+    training.set_random_states(saved, kind)
+    for first, again in zip(before, draw(), strict=True):
+        assert torch.equal(first, again)
+    training.set_random_states(training.random_states("cpu"), kind)  # a checkpoint of another device
+    assert len(training.random_states("cpu")) == 1
+
+
+def test_the_variational_flag(data, tmp_path, capsys):
+    options = [f"--set={name}={json.dumps(value)}" for name, value in SMALL["paper"].items()]
+    run = str(tmp_path / "run")
+    assert main(["train", str(data), "--preset", "paper", "--variational", "--out", run, *options]) == 0
+    opened = open_run(tmp_path / "run")
+    assert opened.config["variational"] and opened.start_model().header["network"]["variational"]
+    assert opened.read_checkpoint()["history"][-1]["kl"] > 0
+    assert main(["train", "--resume", run, "--variational"]) == 0
+    assert main(["train", str(data), "--variational", "--out", str(tmp_path / "other")]) == 1
+    assert "local has no option variational" in capsys.readouterr().err
+    export_run(tmp_path / "run", tmp_path / "model.lwae")
+    assert "--set variational=true" in load_model(tmp_path / "model.lwae").header["rebuild"]
+
+
+def test_a_run_from_before_an_option_existed(data, tmp_path):
+    run = create_run(tmp_path / "run", data, "paper", SMALL["paper"])
+    config = json.loads((run.path / "config.json").read_text())
+    newer = {"variational", "fc_activation", "optimiser", "schedule", "normalised_loss", "partition", "leakage", "kl"}
+    (run.path / "config.json").write_text(json.dumps({key: config[key] for key in config.keys() - newer}))
+    assert open_run(run.path).config == config
+    assert training.train(open_run(run.path))
+
+
 OPTIONS = ("code_size=0", "code_size=abc", "batch_size=1", "dropout=2", "epochs=null", "learning_rate=-1", "seed=-1")
+PAPER_OPTIONS = ("optimiser=adam", "schedule=1", "variational=1", "kl=-1", "partition=no")
 
 
-@pytest.mark.parametrize("assignment", [f"--set {option}" for option in OPTIONS] + ["--device nowhere"])
+CANNOT = [f"--set {option}" for option in OPTIONS]
+CANNOT += [f"--set {option} --preset paper" for option in PAPER_OPTIONS] + ["--device nowhere"]
+
+
+@pytest.mark.parametrize("assignment", CANNOT)
 def test_options_that_cannot_be_leave_no_run(assignment, data, tmp_path, capsys):
     assert main(["train", str(data), "--out", str(tmp_path / "run"), *assignment.split()]) == 1
     assert assignment.split()[1].split("=")[0] in capsys.readouterr().err

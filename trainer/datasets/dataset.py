@@ -22,6 +22,7 @@ from backend.errors import LwaeError
 from backend.files import atomic_folder, atomic_write
 
 TEST_SHARE = 0.11  # 220 of 2,000, as in the paper.
+FEWEST = 8  # Faces that a model needs at least.
 
 
 @dataclass

@@ -18,7 +18,7 @@ from backend.errors import LwaeError
 from ..mesh.topology import triangulate
 from .alignment import AXES, align_rigidly, frame_matrix, mean_shape
 from .correspondence import Correspondence
-from .dataset import FEWEST, Dataset, Template, split_faces, write_dataset
+from .dataset import Dataset, Template, split_faces, write_dataset
 from .eyes import eye_polygons
 from .mesh_files import SUFFIXES, is_template
 
@@ -30,6 +30,7 @@ USUAL_FRONT = {"y": "z", "z": "-y", "-y": "-z"}  # Most tools; Blender; camera f
 # Files that exporters leave beside meshes.
 COMPANIONS = (".mtl", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".tga", ".bmp", ".exr", ".webp")
 COMPANIONS += (".txt", ".md", ".csv", ".tsv", ".json", ".html", ".pdf", ".yaml", ".yml")
+FEWEST = 8
 BLOCK = 50
 
 

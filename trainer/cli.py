@@ -50,7 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     ict.add_argument("--count", type=_positive, default=2000, help="how many heads (default 2000)")
     ict.add_argument("--region", default="head", help="face or head, with eyeballs, or full: teeth, lashes, ... too")
     ict.add_argument(
-        "--expressions", type=float, default=0.0, metavar="STRENGTH", help="0 to 1: largest weight of blend shapes"
+        "--expressions",
+        type=float,
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="STRENGTH",
+        help="faces with expressions, the largest weight being this (0 to 1; 1 if not given)",
     )
     ict.set_defaults(run=_prepare_ict_facekit)
     aflw = prepare.add_parser("aflw2000", help="faces of AFLW2000-3D or 300W-LP with the Basel Face Model")

@@ -267,7 +267,7 @@ def test_damaged_files(compressed, tmp_path):
     good = (tmp_path / "a.mat").read_bytes()
     rng = np.random.default_rng(0)
     refused = 0
-    for trial in range(600):
+    for trial in range(200):
         bad = bytearray(good)
         for at in rng.integers(len(good), size=rng.integers(1, 4)):
             bad[at] = rng.integers(256)
@@ -280,4 +280,4 @@ def test_damaged_files(compressed, tmp_path):
         except LwaeError as error:
             assert "b.mat" in str(error)
             refused += 1
-    assert refused > 150
+    assert refused > 50

@@ -206,8 +206,8 @@ def damage(folder, name, data):
         ("vertex_indices.json", b"[]", {"expressions": 1}, "vertex_indices.json does not list the expressions"),
         ("vertex_indices.json", b'{"expressions": [1, {}]}', {"expressions": 1}, "has no 1.obj and 1 more shapes"),
         ("vertex_indices.json", b'{"expressions": []}', {"expressions": 1}, "no expression shapes"),
-        ("notes.txt", b"", {"expressions": float("nan")}, "strength of expressions"),
-        ("notes.txt", b"", {"expressions": -1}, "strength of expressions"),
+        ("notes.txt", b"", {"expressions": float("nan")}, "strength of the expressions is nan"),
+        ("notes.txt", b"", {"expressions": -1}, "strength of the expressions is -1"),
         ("notes.txt", b"", {"region": "nose"}, "no region 'nose'; use one of face, head, full"),
     ],
 )
@@ -244,5 +244,7 @@ def test_command_line(published, tmp_path, capsys):
     assert dataset.command == "python -m trainer prepare ict-facekit FaceXModel --count 10 --seed 2 --out DATA"
     assert main(["prepare", "ict-facekit", str(published), "--out", str(out)]) == 1
     assert "exists already" in capsys.readouterr().err
+    assert main(["prepare", "ict-facekit", str(published), "--expressions", "--out", str(tmp_path / "c")]) == 0
+    assert load_dataset(tmp_path / "c").labels[:, 6:].max() > 0.9
     assert main(["prepare", "ict-facekit", str(tmp_path / "no"), "--out", str(tmp_path / "b")]) == 1
     assert "There is no folder" in capsys.readouterr().err

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import re
 import shlex
 from pathlib import Path
@@ -79,8 +78,8 @@ def prepare_ict_facekit(
         raise LwaeError(f"{path} exists already; choose another folder or delete it first.")
     if region not in REGIONS:
         raise LwaeError(f"There is no region {region!r}; use one of {', '.join(REGIONS)}.")
-    if not (math.isfinite(expressions) and expressions >= 0):
-        raise LwaeError(f"The strength of expressions is a number of at least 0, not {expressions:g}.")
+    if not 0 <= expressions <= 1:
+        raise LwaeError(f"The strength of the expressions is {expressions:g}; give a number from 0 to 1.")
     files = _find(source)
     names = _expression_names(source, files) if expressions else []
     neutral = Correspondence(files[NEUTRAL], None)

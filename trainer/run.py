@@ -2,7 +2,7 @@
 """The run folder: what is needed to resume, evaluate or export one training.
 
     config.json      resolved configuration, data set, git revision
-    start.lwae       the model before training; for the `local` preset the closed form
+    start.lwae       the model before training: for the `local` preset the closed form, for `paper` a random network
     checkpoint.pt    parameters, optimiser, random states and the training history
     metrics.json     written by `evaluate`
 """
@@ -201,8 +201,9 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
         prior=Prior(np.zeros(size, np.float32), np.zeros((size, 1), np.float32), 1.0),
         network=arrays,
     )
-    if config["preset"] == "local":
-        model = _with_residual_blocks(model, faces, config)
+    if config["preset"] == "paper":
+        return model  # The codes of a random network say nothing of the faces: no prior, no controls yet.
+    model = _with_residual_blocks(model, faces, config)
     del faces
     return fit_latent(model, dataset)
 

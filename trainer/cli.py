@@ -45,7 +45,27 @@ def _parser() -> argparse.ArgumentParser:
     meshes.add_argument("--name", help="name of the data set (default: the folder's)")
     meshes.add_argument("--licence", default="unknown", help="licence of the meshes; goes into the model")
     meshes.set_defaults(run=_prepare_meshes)
-    for source in (anny, meshes):
+    ict = prepare.add_parser("ict-facekit", help="heads drawn from ICT-FaceKit's light model (MIT)")
+    ict.add_argument("source", type=Path, metavar="DIR", help="its folder FaceXModel")
+    ict.add_argument("--count", type=_positive, default=2000, help="how many heads (default 2000)")
+    ict.add_argument("--region", default="head", help="face or head, with eyeballs, or full: teeth, lashes, ... too")
+    ict.add_argument(
+        "--expressions",
+        type=float,
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="STRENGTH",
+        help="faces with expressions, the largest weight being this (0 to 1; 1 if not given)",
+    )
+    ict.set_defaults(run=_prepare_ict_facekit)
+    aflw = prepare.add_parser("aflw2000", help="faces of AFLW2000-3D or 300W-LP with the Basel Face Model")
+    aflw.add_argument("--aflw", type=Path, required=True, metavar="DIR", help="folder of the images' .mat files")
+    aflw.add_argument("--bfm", type=Path, required=True, metavar="Model_Shape.mat")
+    aflw.add_argument("--exp", type=Path, required=True, metavar="Model_Exp.mat")
+    aflw.add_argument("--neutral", action="store_true", help="leave out the images' expressions")
+    aflw.set_defaults(run=_prepare_aflw2000)
+    for source in (anny, meshes, ict, aflw):
         source.add_argument("--seed", type=_seed, default=0)
         source.add_argument("--out", type=Path, required=True, metavar="DATA")
 
@@ -125,6 +145,22 @@ def _prepare_meshes(options: argparse.Namespace) -> None:
 
     names = ("units", "up", "front", "align", "seed", "licence", "name")
     dataset = prepare_meshes(options.source, options.out, **{name: getattr(options, name) for name in names})
+    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
+
+
+def _prepare_ict_facekit(options: argparse.Namespace) -> None:
+    from .datasets.ict_facekit import prepare_ict_facekit
+
+    names = ("count", "seed", "region", "expressions")
+    dataset = prepare_ict_facekit(options.source, options.out, **{name: getattr(options, name) for name in names})
+    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
+
+
+def _prepare_aflw2000(options: argparse.Namespace) -> None:
+    from .datasets.aflw2000 import prepare_aflw2000
+
+    sources = options.aflw, options.bfm, options.exp
+    dataset = prepare_aflw2000(*sources, options.out, neutral=options.neutral, seed=options.seed)
     print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
 
 

@@ -50,8 +50,9 @@ def weighted_basis(displacements: np.ndarray, vertices: np.ndarray, weight: np.n
         float32 [at most count, n, 3].
     """
     root = np.sqrt(weight[vertices]).astype(np.float32)[:, None]
-    rows = (displacements[:, vertices] * root).reshape(len(displacements), -1)
-    return principal_axes(rows, count).reshape(-1, len(vertices), 3) * root
+    rows = displacements[:, vertices]
+    rows *= root
+    return principal_axes(rows.reshape(len(rows), -1), count).reshape(-1, len(vertices), 3) * root
 
 
 def principal_axes(rows: np.ndarray, count: int) -> np.ndarray:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from backend.decoder import Decoder
 from backend.model import Control, FaceModel
-from backend.numpy_decoder import NumpyDecoder
 
 SHAPES = 6  # Principal components per part.
 # A measure is only offered if the part's own codes move it by this much (standard deviation, mm).
@@ -31,20 +31,19 @@ class Measure:
     gradient: np.ndarray
 
 
-def fit_controls(model: FaceModel, codes: np.ndarray) -> list[Control]:
-    """Controls of all parts from the codes [S, D] of the training faces."""
-    decoder = NumpyDecoder(model)
-    controls = []
+def fit_controls(decoder: Decoder, codes: np.ndarray) -> list[Control]:
+    """Controls of all parts of the decoder's model from the codes [S, D] of the training faces."""
+    model, controls = decoder.model, []
     for part, name in enumerate(model.part_names):
         columns = model.part_slice(part)
         own = codes[:, columns] - codes[:, columns].mean(axis=0)
-        controls += _part_controls(model, decoder, part, name, own)
+        controls += _part_controls(decoder, part, name, own)
     return controls
 
 
-def _part_controls(model: FaceModel, decoder: NumpyDecoder, part: int, name: str, codes: np.ndarray) -> list[Control]:
-    measures = region_measures(model, part, name)
-    jacobian = _measure_jacobian(model, decoder, part, measures)
+def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) -> list[Control]:
+    measures = region_measures(decoder.model, part, name)
+    jacobian = _measure_jacobian(decoder, part, measures)
     values = codes @ jacobian.T
     spread = values.std(axis=0)
     kept = [i for i in range(len(measures)) if spread[i] >= LEAST_SPREAD_MM]
@@ -114,8 +113,9 @@ def _sides(mean: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
     return [np.ones(len(x))]
 
 
-def _measure_jacobian(model: FaceModel, decoder: NumpyDecoder, part: int, measures: list[Measure]) -> np.ndarray:
+def _measure_jacobian(decoder: Decoder, part: int, measures: list[Measure]) -> np.ndarray:
     """Change of each measure for a unit of each code of the part around the mean face, float64 [M, Z_k]."""
+    model = decoder.model
     columns = np.arange(model.code_size)[model.part_slice(part)]
     gradients = np.stack([measure.gradient.ravel() for measure in measures])
     result = np.empty((len(measures), len(columns)))

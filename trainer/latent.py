@@ -7,10 +7,12 @@ import dataclasses
 
 import numpy as np
 
+from backend.decoder import Decoder
 from backend.errors import LwaeError
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
 from backend.prior import Prior
+from backend.torch_decoder import TorchDecoder
 
 from .controls import fit_controls
 from .datasets.dataset import Dataset
@@ -21,15 +23,17 @@ KEPT_VARIANCE = 0.9999
 
 def fit_latent(model: FaceModel, dataset: Dataset) -> FaceModel:
     """The model with prior and controls of the training faces' codes; LwaeError if these are not finite."""
-    codes = encode_faces(model, dataset.vertices, dataset.train)
+    # On CPU PyTorch runs the `paper` network 4 to 6 times as fast as NumPy; of the two `local` ones NumPy's encoder is
+    # the more exact.
+    decoder = TorchDecoder(model) if model.preset == "paper" else NumpyDecoder(model)
+    codes = encode_faces(decoder, dataset.vertices, dataset.train)
     if not np.isfinite(codes).all():
         raise LwaeError("The codes are not finite: training diverged; start a new run with a smaller learning_rate.")
-    return dataclasses.replace(model, prior=fit_prior(codes), controls=fit_controls(model, codes))
+    return dataclasses.replace(model, prior=fit_prior(codes), controls=fit_controls(decoder, codes))
 
 
-def encode_faces(model: FaceModel, vertices: np.ndarray, indices: np.ndarray) -> np.ndarray:
+def encode_faces(decoder: Decoder, vertices: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Codes float32 [len(indices), D] of some faces of a (memory-mapped) set."""
-    decoder = NumpyDecoder(model)
     return np.concatenate(
         [decoder.encode(vertices[indices[start : start + BLOCK]]) for start in range(0, len(indices), BLOCK)]
     )

@@ -2,7 +2,7 @@
 """The run folder: what is needed to resume, evaluate or export one training.
 
     config.json      resolved configuration, data set, git revision
-    start.lwae       the model before training; for the `local` preset the closed form
+    start.lwae       the model before training: for the `local` preset the closed form, for `paper` a random network
     checkpoint.pt    parameters, optimiser, random states and the training history
     metrics.json     written by `evaluate`
 """
@@ -166,11 +166,12 @@ def _check_options(config: dict) -> None:
 
 def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], config: dict) -> FaceModel:
     template = dataset.template
-    faces = np.ascontiguousarray(dataset.vertices[dataset.train])
+    faces = dataset.vertices[dataset.train]
     mean = faces.mean(axis=0, dtype=np.float64).astype(np.float32)
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     if config["preset"] == "local":
-        arrays = local_arrays(faces - mean, mean, triangles, weights, config["code_size"])
+        faces -= mean  # in place: many faces of many vertices fit in memory once, not thrice
+        arrays = local_arrays(faces, mean, triangles, weights, config["code_size"])
         code_sizes = [len(arrays[f"part{k}/basis"]) for k in range(len(weights))]
         kept = ("sigma_n", "encoder_iterations", "border_strength")
         network_config = {key: config[key] for key in kept} | {"residuals": []}
@@ -203,8 +204,10 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
         prior=Prior(np.zeros(size, np.float32), np.zeros((size, 1), np.float32), 1.0),
         network=arrays,
     )
-    if config["preset"] == "local":
-        model = _with_residual_blocks(model, faces, config)
+    if config["preset"] == "paper":
+        return model  # The codes of a random network say nothing of the faces: no prior, no controls yet.
+    model = _with_residual_blocks(model, faces, config)
+    del faces
     return fit_latent(model, dataset)
 
 
@@ -220,14 +223,14 @@ def _warn_of_mute_parts(gate: np.ndarray, part_names: list[str]) -> None:
         )
 
 
-def _with_residual_blocks(model: FaceModel, faces: np.ndarray, config: dict) -> FaceModel:
+def _with_residual_blocks(model: FaceModel, displacements: np.ndarray, config: dict) -> FaceModel:
+    """The model with residual blocks; of the displacements [S, N, 3] remains what the closed form leaves."""
     decoder = NumpyDecoder(model)
-    residual = np.empty_like(faces)
-    for start in range(0, len(faces), 64):
-        block = faces[start : start + 64]
-        residual[start : start + 64] = block - decoder.decode(decoder.encode(block))
+    for start in range(0, len(displacements), 64):
+        block = displacements[start : start + 64]
+        block -= decoder.decode(decoder.encode(model.mean + block)) - model.mean
     rng = np.random.default_rng(np.random.SeedSequence([config["seed"], 0xB10C]))
-    blocks, arrays = local_preset.residual_blocks(model.weights, model.code_sizes, config, residual, rng)
+    blocks, arrays = local_preset.residual_blocks(model.weights, model.code_sizes, config, displacements, rng)
     network = {**model.header["network"], "residuals": blocks}
     return dataclasses.replace(model, header={**model.header, "network": network}, network=model.network | arrays)
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,25 @@ def test_held_out_faces_change_nothing(preset, options, data, tmp_path):
         directions = [[control.direction for control in model.controls] for model in (one, other)]
         np.testing.assert_array_equal(*directions)
     assert any((models[0].network[name] != models[2].network[name]).any() for name in models[0].network)
+
+
+def test_the_faces_are_in_memory_once_when_a_run_starts(tmp_path):
+    """With room for the rows of one part beside them; large data sets are as large as memory allows."""
+    vertices, sizes, corners = sphere(48, 96)
+    heights = np.linspace(90, -90, 8)
+    weights = np.exp(-(((vertices[:, 2] - heights[:, None]) / 20) ** 2)) ** 4
+    weights[weights < 0.01 * weights.sum(axis=0)] = 0
+    faces = np.random.default_rng(0).normal(size=(400, 1, 3)) + vertices * (1 + 0.1 * weights.T @ np.ones((8, 3)))
+    faces = faces.astype(np.float32)
+    template = Template(sizes, corners, np.zeros((0, 2)), np.zeros(len(sizes), np.uint8))
+    write_dataset(tmp_path / "data", iter([faces]), 400, template, name="x", licence="x", provenance="x", seed=0)
+    save_weights(tmp_path / "data", weights / weights.sum(axis=0), [f"band {k}" for k in range(8)])
+    tracemalloc.start()
+    try:
+        create_run(tmp_path / "run", tmp_path / "data", "local", SMALL["local"])
+        assert tracemalloc.get_traced_memory()[1] < 2.1 * faces.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_training_improves_on_the_closed_form(data, tmp_path):

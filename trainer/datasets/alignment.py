@@ -1,9 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Rigid alignment of faces in vertex correspondence."""
+"""Where faces stand: the model's axes, and rigid alignment of faces in vertex correspondence."""
 
 from __future__ import annotations
 
 import numpy as np
+
+AXES = {
+    sign + axis: (-1.0 if sign else 1.0) * np.eye(3)[i] for sign in ("", "-") for i, axis in enumerate("xyz")
+}
+
+
+def frame_matrix(mm: float, up: str, front: str) -> np.ndarray:
+    """The matrix [3, 3] from a source's coordinates to the model's (mm, Z up, face along -Y).
+
+    Args:
+        mm: the source's unit.
+        up, front: the source's axes that point up and that faces look along, keys of `AXES`.
+    """
+    return mm * np.stack([np.cross(AXES[up], AXES[front]), -AXES[front], AXES[up]])
 
 
 def align_rigidly(faces: np.ndarray, reference: np.ndarray, rotate: bool = True) -> np.ndarray:

@@ -21,6 +21,8 @@ import numpy as np
 from backend.errors import LwaeError
 from backend.files import atomic_folder, atomic_write
 
+from ..mesh.topology import polygon_starts
+
 TEST_SHARE = 0.11  # 220 of 2,000, as in the paper.
 
 
@@ -43,6 +45,19 @@ class Template:
     polygon_material: np.ndarray
     region_names: list[str] = field(default_factory=list)
     region_of_vertex: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+
+    def of_vertices(self, kept: np.ndarray) -> Template:
+        """The polygons that have kept vertices only, bool [N], renumbered: vertices keep their order."""
+        whole = np.logical_and.reduceat(kept[self.polygon_vertices], polygon_starts(self.polygon_sizes))
+        corners = np.repeat(whole, self.polygon_sizes)
+        return Template(
+            polygon_sizes=self.polygon_sizes[whole],
+            polygon_vertices=(np.cumsum(kept) - 1)[self.polygon_vertices[corners]],
+            uv=self.uv[corners] if len(self.uv) else self.uv,
+            polygon_material=self.polygon_material[whole],
+            region_names=self.region_names,
+            region_of_vertex=self.region_of_vertex[kept] if len(self.region_of_vertex) else self.region_of_vertex,
+        )
 
 
 @dataclass

@@ -15,25 +15,22 @@ from tqdm import tqdm
 
 from backend.errors import LwaeError
 
-from ..mesh.topology import connected_components, polygon_edges, triangulate
-from .alignment import align_rigidly, mean_shape
+from ..mesh.topology import triangulate
+from .alignment import AXES, align_rigidly, frame_matrix, mean_shape
+from .correspondence import Correspondence
 from .dataset import Dataset, Template, split_faces, write_dataset
-from .mesh_files import SUFFIXES, is_template, read_mesh
+from .eyes import eye_polygons
+from .mesh_files import SUFFIXES, is_template
 
 log = logging.getLogger(__name__)
 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 HEAD_MM = (150.0, 400.0)  # How large a head is along its longest side.
-AXES = {
-    sign + axis: (-1.0 if sign else 1.0) * np.eye(3)[i] for sign in ("", "-") for i, axis in enumerate("xyz")
-}
 USUAL_FRONT = {"y": "z", "z": "-y", "-y": "-z"}  # Most tools; Blender; camera frames of computer vision.
 # Files that exporters leave beside meshes.
 COMPANIONS = (".mtl", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".tga", ".bmp", ".exr", ".webp")
 COMPANIONS += (".txt", ".md", ".csv", ".tsv", ".json", ".html", ".pdf", ".yaml", ".yml")
 FEWEST = 8
-STRETCH = 3.0  # An edge that differs by more from the first mesh's is suspicious;
-SUSPICIOUS_SHARE = 0.05  # so many of them are not a face of the same topology (real heads: under 1 %).
 BLOCK = 50
 
 
@@ -76,7 +73,7 @@ def prepare_meshes(
     options = [f"--{key}={value}" for key, value in said.items() if value != usual.get(key)]
     options += [] if align else ["--no-align"]
     files, template_file = _find(source)
-    correspondence = _Correspondence(files[0], template_file)
+    correspondence = Correspondence(files[0], template_file)
     first, template = correspondence.first, correspondence.template
     frame, provenance = _frame(first, template, units, up, front)
     try:
@@ -96,7 +93,7 @@ def prepare_meshes(
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
             mean = _mean(faces, split_faces(count, seed)[0]) if align else faces[0]
             if not template.polygon_material.any():
-                template.polygon_material[_eye_polygons(mean, template)] = 1
+                template.polygon_material[eye_polygons(mean, template)] = 1
             return write_dataset(
                 path,
                 _blocks(faces, mean if align else None),
@@ -142,124 +139,6 @@ def _natural(file: Path) -> tuple[list[str | int], str]:
     return [int(part) if i % 2 else part for i, part in enumerate(parts)], file.name
 
 
-class _Correspondence:
-    """The first mesh, and reading further ones so that they agree with it.
-
-    Attributes:
-        first: float [N, 3] as in the file.
-        template: the polygons of all.
-    """
-
-    def __init__(self, file: Path, template_file: Path | None):
-        self._file = file
-        self._merge = file.suffix.lower() == ".stl"
-        faces, template = read_mesh(file)
-        if template_file:
-            template = read_mesh(template_file)[1]
-        if template is None or len(faces) == 0:
-            raise LwaeError(
-                f"{file} has no faces, which say how its vertices connect; export it with its faces."
-            )
-        if self._merge:
-            corners = faces[0]
-            _, first, inverse = np.unique(corners, axis=0, return_index=True, return_inverse=True)
-            self._kept, rank = np.sort(first), np.argsort(np.argsort(first))
-            self._corners = rank[inverse.ravel()]
-            template.polygon_vertices = self._corners.astype(np.int32)
-            faces = faces[:, self._kept]
-        self.first, self.template, self._also_fits = faces[0], template, template
-        if template.polygon_vertices.max() >= len(self.first):
-            raise LwaeError(
-                f"{template_file} is for more vertices than the {len(self.first)} of {file}; remove it."
-            )
-        self._require_finite(file, faces)
-        self._edges = polygon_edges(template.polygon_sizes, template.polygon_vertices)
-        lengths = self._edge_lengths(self.first)
-        self._edges = self._edges[lengths > 0]
-        self._lengths = lengths[lengths > 0]
-        if len(self._lengths) < len(lengths) / 2:
-            raise LwaeError(f"{file} has no extent: most of its edges have no length; export it again.")
-
-    def read(self, file: Path) -> np.ndarray:
-        """Faces of a file, float [S, N, 3], all checked.
-
-        Raises:
-            LwaeError: another vertex count, NaN, other polygons, or another vertex order than the first mesh.
-        """
-        faces, template = read_mesh(file)
-        count = len(self.first)
-        if self._merge:
-            if faces.shape[1] == len(self._corners):
-                merged = faces[:, self._kept]
-                if not np.array_equal(merged[:, self._corners], faces, equal_nan=True):
-                    raise LwaeError(
-                        f"The triangles of {file} do not meet in the same vertices as those of {self._file}; "
-                        "export all meshes from one topology, better as OBJ or PLY."
-                    )
-                faces, template = merged, None
-            else:
-                count = len(self._corners)
-        if faces.shape[1] != count:
-            kind = "triangle corners" if self._merge else "vertices"
-            raise LwaeError(
-                f"{file} has {faces.shape[1]} {kind} but {self._file} has {count}; "
-                "all meshes must be in vertex correspondence: remove it or register it again."
-            )
-        self._require_finite(file, faces)
-        if template is not None and not self._same_polygons(template):
-            raise LwaeError(
-                f"The faces of {file} connect other vertices than those of {self._file}; "
-                "all meshes must be in vertex correspondence: remove it or register it again."
-            )
-        for face in faces:
-            self._require_similar_edges(file, face)
-        return faces
-
-    @staticmethod
-    def _require_finite(file: Path, faces: np.ndarray) -> None:
-        bad = ~np.isfinite(faces).all(axis=2)
-        if bad.any():
-            vertex = int(np.argwhere(bad)[0][1])
-            raise LwaeError(f"{file} has NaN or infinite positions (vertex {vertex}); repair or remove it.")
-
-    def _same_polygons(self, other: Template) -> bool:
-        """Equal, in another order, or the one with some polygons of the other split."""
-        mine = self.template
-        for known in (mine, self._also_fits):
-            if np.array_equal(known.polygon_vertices, other.polygon_vertices):
-                return np.array_equal(known.polygon_sizes, other.polygon_sizes)
-        mine_edges, edges = (
-            set(map(tuple, polygon_edges(t.polygon_sizes, t.polygon_vertices).tolist()))
-            for t in (mine, other)
-        )
-        # Each split adds one polygon and one edge, and takes no edge away.
-        splits = len(other.polygon_sizes) - len(mine.polygon_sizes)
-        corners = len(other.polygon_vertices) - len(mine.polygon_vertices)
-        nested = mine_edges <= edges or edges <= mine_edges
-        if nested and len(edges) - len(mine_edges) == splits and corners == 2 * splits:
-            self._also_fits = other  # the next file is likely to have the same
-            return True
-        return False
-
-    def _edge_lengths(self, face: np.ndarray) -> np.ndarray:
-        a, b = self._edges.T
-        return np.linalg.norm(face[a].astype(np.float64) - face[b], axis=1)
-
-    def _require_similar_edges(self, file: Path, face: np.ndarray) -> None:
-        ratio = self._edge_lengths(face) / self._lengths
-        size = float(np.median(ratio))
-        share = np.mean((ratio > STRETCH * size) | (ratio * STRETCH < size))
-        if share > SUSPICIOUS_SHARE:
-            raise LwaeError(
-                f"{file} is not in vertex correspondence with {self._file}: {100 * share:.0f} % of its edges are "
-                "stretched or shrunk threefold, as when vertices are in another order; register it again."
-            )
-        if not 1 / STRETCH < size < STRETCH:
-            raise LwaeError(
-                f"{file} is {size:.3g} times as large as {self._file}; bring all to the same units."
-            )
-
-
 def _frame(first: np.ndarray, template: Template, units: str, up: str, front: str) -> tuple[np.ndarray, str]:
     """The matrix [3, 3] from a file's coordinates to the model's (mm, Z up, face along -Y), and a note of it."""
     used = np.unique(template.polygon_vertices)
@@ -289,8 +168,7 @@ def _frame(first: np.ndarray, template: Template, units: str, up: str, front: st
             raise LwaeError(f"There is no axis {axis!r}; use --{option} with one of auto, {', '.join(AXES)}.")
     if AXES[up] @ AXES[front]:
         raise LwaeError(f"A face cannot look along {front} when {up} is up; choose another --front.")
-    rows = np.stack([np.cross(AXES[up], AXES[front]), -AXES[front], AXES[up]])
-    return UNITS[units] * rows, f"in {units}, {up.upper()} up, looking along {front.upper()}"
+    return frame_matrix(UNITS[units], up, front), f"in {units}, {up.upper()} up, looking along {front.upper()}"
 
 
 def _guess_up(vertices: np.ndarray, template: Template) -> str:
@@ -335,24 +213,3 @@ def _blocks(faces: np.ndarray, mean: np.ndarray | None) -> Iterator[np.ndarray]:
     for start in range(0, len(faces), BLOCK):
         block = np.asarray(faces[start : start + BLOCK])
         yield block if mean is None else align_rigidly(block, mean)
-
-
-def _eye_polygons(vertices: np.ndarray, template: Template) -> np.ndarray:
-    """Polygons of the eyeballs, bool [F]: exactly two loose, round, equal pieces of an eye's size; else none."""
-    edges = polygon_edges(template.polygon_sizes, template.polygon_vertices)
-    component = connected_components(edges, len(vertices))
-    balls = []
-    for index, size in enumerate(np.bincount(component)):
-        if not 12 <= size <= len(vertices) / 4:
-            continue
-        points = vertices[component == index]
-        radii = np.linalg.norm(points - (points.min(axis=0) + points.max(axis=0)) / 2, axis=1)
-        if 9 < radii.mean() < 20 and radii.std() < 0.05 * radii.mean():
-            balls.append((index, size))
-    starts = np.cumsum(template.polygon_sizes) - template.polygon_sizes
-    found = len(balls) == 2 and balls[0][1] == balls[1][1]
-    if found:
-        log.info("Two loose round pieces are taken for the eyes.")
-    return np.isin(
-        component[template.polygon_vertices[starts]], [index for index, _ in balls] if found else []
-    )

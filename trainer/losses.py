@@ -3,9 +3,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from torch.nn import functional
 
-OPTIONAL = ("partition", "leakage", "kl")
+from backend.network import SparseMatrix
+from trainer.mesh.topology import umbrella_laplacian
+
+from .paper_preset import sparse_rows
+
+OPTIONAL = ("seam", "partition", "leakage", "kl")
+BLOCK_FACES = 64
 
 
 def loss_weights(config: dict) -> dict[str, float]:
@@ -16,7 +24,12 @@ def loss_weights(config: dict) -> dict[str, float]:
 
 
 def loss_terms(
-    network, faces: torch.Tensor, config: dict, part_sizes: list[int], outside: torch.Tensor | None = None
+    network,
+    faces: torch.Tensor,
+    config: dict,
+    part_sizes: list[int],
+    outside: torch.Tensor | None = None,
+    bending: Bending | None = None,
 ) -> dict[str, torch.Tensor]:
     """The terms of `loss_weights` for a batch, unweighted.
 
@@ -25,6 +38,7 @@ def loss_terms(
         faces: [B, N, 3] mm.
         part_sizes: Z_k of each part.
         outside: bool [K, N], where no part code should act; for the leakage loss alone.
+        bending: for the seam loss alone.
     """
     weights = loss_weights(config)
     std = network.std if config.get("normalised_loss") else None
@@ -38,6 +52,8 @@ def loss_terms(
     decoded = network.decode(codes)
     terms["reconstruction"] = distance(decoded, faces, std)
     terms["cycle"] = cycle_loss(network, faces, codes, part_sizes, std) if weights["cycle"] else torch.zeros(())
+    if "seam" in weights:
+        terms["seam"] = seam_loss(network, codes.detach(), part_sizes, bending)
     if "partition" in weights:
         terms["partition"] = partition_loss(network.projections)
     if "leakage" in weights:
@@ -69,6 +85,49 @@ def cycle_loss(
     mixed = network.decode(swapped(codes))
     returned = network.decode(swapped(network.encode(mixed)))
     return distance(returned, faces[: 2 * half], std)
+
+
+class Bending(torch.nn.Module):
+    """How much each vertex of some faces bends, relative to training faces: E|L (x - mu)|^2 over theirs.
+
+    L is the umbrella Laplacian of the polygons' own edges, as in the metric `seam`.
+    """
+
+    def __init__(self, vertices: np.ndarray, faces: np.ndarray, mean: np.ndarray, edges: np.ndarray):
+        """
+        Args:
+            vertices: [S, N, 3] mm, may be memory-mapped.
+            faces: which of them to use, int [n].
+            mean: [N, 3].
+            edges: [E, 2].
+        """
+        super().__init__()
+        laplacian = umbrella_laplacian(edges, len(mean))
+        natural = np.zeros(len(mean))
+        for start in range(0, len(faces), BLOCK_FACES):
+            block = (vertices[faces[start : start + BLOCK_FACES]] - mean).transpose(1, 0, 2).reshape(len(mean), -1)
+            natural += ((laplacian @ block) ** 2).sum(axis=1)
+        natural /= len(faces)
+        # Vertices that never bend have no measure to be compared with.
+        natural[natural <= 1e-8 * natural.max()] = np.inf
+        self.laplacian = SparseMatrix(sparse_rows(laplacian))
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32), persistent=False)
+        self.register_buffer("natural", torch.as_tensor(natural, dtype=torch.float32), persistent=False)
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        """Faces [B, N, 3] in mm to [N]."""
+        bent = self.laplacian((faces - self.mean).transpose(0, 1).contiguous())
+        return bent.square().sum(dim=2).mean(dim=1) / self.natural
+
+
+def seam_loss(network, codes: torch.Tensor, part_sizes: list[int], bending: Bending) -> torch.Tensor:
+    """How much more than real faces the mixes of K random faces of a batch bend, mean over the vertices.
+
+    Args:
+        codes: [B, D].
+    """
+    mixed = [part[torch.randperm(len(codes))] for part in codes.split(part_sizes, dim=1)]
+    return functional.relu(bending(network.decode(torch.cat(mixed, dim=1))) - 1).mean()
 
 
 def leakage_loss(

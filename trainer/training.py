@@ -17,9 +17,10 @@ from tqdm import tqdm
 from backend.errors import LwaeError
 from backend.files import atomic_write
 from backend.torch_decoder import torch_network
+from trainer.mesh.topology import polygon_edges
 
 from .evaluation.regions import find_regions
-from .losses import loss_terms, loss_weights
+from .losses import Bending, loss_terms, loss_weights
 from .run import Run
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
     part_sizes = model.code_sizes
     weights = loss_weights(config)
     outside = torch.as_tensor(~find_regions(model).inside, device=device) if "leakage" in weights else None
+    bending = bending_of(run).to(device) if "seam" in weights else None
     optimiser = make_optimiser(network, config)
     state = {"epoch": 0, "batch": 0, "sums": [0.0] * len(weights), "history": []}
     if run.checkpoint.is_file():
@@ -100,7 +102,7 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
                 factor = learning_rate_factor(config, state["epoch"] * batches + state["batch"], batches)
                 for group in optimiser.param_groups:
                     group["lr"] = config["learning_rate"] * factor
-                terms = loss_terms(network, faces, config, part_sizes, outside)
+                terms = loss_terms(network, faces, config, part_sizes, outside, bending)
                 loss = sum(weight * terms[name] for name, weight in weights.items())
                 if not torch.isfinite(loss):
                     raise LwaeError(
@@ -127,6 +129,13 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
                 saved_at = time.monotonic()
                 log.info("epoch %d: %s", state["epoch"], ", ".join(f"{name} {means[name]:.4f}" for name in means))
     return True
+
+
+def bending_of(run: Run) -> Bending:
+    """What the seam loss compares mixed faces with."""
+    dataset = run.dataset
+    edges = polygon_edges(dataset.template.polygon_sizes, dataset.template.polygon_vertices)
+    return Bending(dataset.vertices, dataset.train, run.start_model().mean, edges)
 
 
 def make_optimiser(network: torch.nn.Module, config: dict) -> torch.optim.Optimizer:

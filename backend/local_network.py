@@ -73,6 +73,24 @@ def part_arrays(model: FaceModel, part: int) -> tuple[np.ndarray, np.ndarray]:
     return vertices, basis.astype(np.float32)
 
 
+def linear_gram(model: FaceModel) -> np.ndarray:
+    """B M B^T of the stacked part bases, float64 [D, D]: area-weighted inner products, mm^2.
+
+    Raises:
+        LwaeError: when the model is of another preset.
+    """
+    if model.preset != "local":
+        raise LwaeError(f"The model {model.name!r} has no linear bases; this needs one of the preset local.")
+    parts = [part_arrays(model, k) for k in range(model.part_count)]
+    gram = np.zeros((model.code_size, model.code_size))
+    for j in range(len(parts)):
+        for k in range(j, len(parts)):
+            block = _inner_products(parts[j], parts[k], model.network["mass"])
+            gram[model.part_slice(j), model.part_slice(k)] = block
+            gram[model.part_slice(k), model.part_slice(j)] = block.T
+    return gram
+
+
 def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the encoder needs besides the bases.
 
@@ -84,13 +102,7 @@ def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """
     parts = [part_arrays(model, k) for k in range(model.part_count)]
     mass = model.network["mass"]
-    gram = float(model.header["network"]["sigma_n"]) ** 2 * np.eye(model.code_size)
-    for j in range(len(parts)):
-        for k in range(j, len(parts)):
-            block = _inner_products(parts[j], parts[k], mass)
-            gram[model.part_slice(j), model.part_slice(k)] += block
-            if j != k:
-                gram[model.part_slice(k), model.part_slice(j)] += block.T
+    gram = linear_gram(model) + float(model.header["network"]["sigma_n"]) ** 2 * np.eye(model.code_size)
     inverse = np.linalg.inv(gram)
 
     def found_codes(vectors: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

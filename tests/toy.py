@@ -36,16 +36,19 @@ def sphere(rings: int = 12, segments: int = 24, radius: float = 100.0):
     return vertices.astype(np.float32), sizes, np.concatenate(faces).astype(np.int32)
 
 
-def toy_model(seed: int = 0, parts: int = 3, code_size: int = 4, residuals: bool = True) -> FaceModel:
+def toy_model(
+    seed: int = 0, parts: int = 3, code_size: int = 4, residuals: bool = True, border_strength: float = 0.8
+) -> FaceModel:
     """A sphere whose parts are horizontal bands with smooth borders; preset `local`."""
     rng = np.random.default_rng(seed)
     mean, sizes, corners = sphere()
     n = len(mean)
     centres = np.linspace(80, -80, parts)
-    weights = np.exp(-(((mean[:, 2] - centres[:, None]) / 35) ** 2)) ** 4
+    weights = np.exp(-(((mean[:, 2] - centres[:, None]) / 35) ** 2)) ** 1.5
     weights = (weights / weights.sum(0)).astype(np.float32)
     weights[weights < 0.01] = 0
-    weights = weights / weights.sum(0)
+    # As a model file holds them, and what does not move any vertex as zero.
+    weights = (weights / weights.sum(0)).astype(np.float16).astype(np.float32)
     network = {"mass": np.full(n, 4096 / n, dtype=np.float32)}
     for k in range(parts):
         vertices = np.flatnonzero(weights[k] > 0).astype(np.int32)
@@ -81,7 +84,12 @@ def toy_model(seed: int = 0, parts: int = 3, code_size: int = 4, residuals: bool
             "units": "mm",
             "up": "Z",
             "licence": "CC0-1.0",
-            "network": {"encoder_iterations": 2, "sigma_n": 0.05, "residuals": [{"parts": b} for b in blocks]},
+            "network": {
+                "encoder_iterations": 2,
+                "sigma_n": 0.05,
+                "border_strength": border_strength,
+                "residuals": [{"parts": b} for b in blocks],
+            },
         },
         mean=mean,
         polygon_sizes=sizes,

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pull a face made of several people's parts back to where real faces are, at a price that is chosen.
+
+Parts of one person belong together; parts of K donors are independent, so the codes of mixed faces have the
+covariance S_m that keeps of the prior's S_r only the blocks of parts with one donor. The map that makes them
+distributed like real faces and moves their surfaces least is the optimal transport between the two Gaussians (Peyre &
+Cuturi 2019, section 2.6), here in decoded coordinates: with G the Gram matrix of the model's bases and
+A = G^1/2 S G^1/2 for both, T = A_m^-1/2 (A_m^1/2 A_r A_m^1/2)^1/2 A_m^-1/2.
+
+Shrinking towards the mean would make faces bland, and so does blending the face with its transport. Between nothing
+and all, the target is relaxed instead: relative to real faces a mixed face may vary at most `bound` times as much in
+any direction. Almost all that gives a mix away are directions in which real faces hardly vary and mixes vary
+thousands of times as much, and bounding those alone costs little of what the donors gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .errors import LwaeError
+from .local_network import linear_gram
+from .model import FaceModel
+
+AMOUNTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # for which maps are made; between them they are interpolated
+LESS_POWER = 3  # directions in which mixes vary too little are filled up earlier than the others are bounded
+KEPT_PATTERNS = 8
+
+
+class Harmoniser:
+    """The maps of one model; each pattern of donors takes about a second once, then a face takes microseconds."""
+
+    def __init__(self, model: FaceModel):
+        self._model = model
+        self._mean = model.prior.mean.astype(np.float64)
+        self._real = model.prior.covariance
+        gram = linear_gram(model)
+        # Codes that move next to nothing need a length all the same.
+        self._root, self._inverse_root = _powers(gram, (0.5, -0.5), least=1e-9)
+        self._maps: dict[tuple[int, ...], list[np.ndarray]] = {}
+
+    def __call__(self, codes: np.ndarray, amount: float, donors: Sequence | None = None) -> np.ndarray:
+        """Codes of mixed faces, made plausible.
+
+        Args:
+            codes: float32 [B, D].
+            amount: 0 changes nothing, 1 makes mixes distributed like real faces.
+            donors: K labels; parts with equal labels come from one person. Default: all from different ones.
+
+        Returns:
+            float32 [B, D].
+
+        Raises:
+            LwaeError: when the amount is out of range, or there is not one donor for each part.
+        """
+        if not 0 <= amount <= 1:
+            raise LwaeError(f"Faces are harmonised by an amount from 0 to 1, not {amount:g}.")
+        donors = range(self._model.part_count) if donors is None else donors
+        if len(donors) != self._model.part_count:
+            raise LwaeError(f"The model has {self._model.part_count} parts, but {len(donors)} donors are named.")
+        labels = list(donors)
+        pattern = tuple(labels.index(label) for label in labels)
+        if amount == 0 or len(set(pattern)) == 1:
+            return np.array(codes, dtype=np.float32)
+        maps = self._maps_of(pattern)
+        place = amount * (len(AMOUNTS) - 1)
+        low = min(int(place), len(AMOUNTS) - 2)
+        share = place - low
+        matrix = (1 - share) * maps[low] + share * maps[low + 1]
+        return (self._mean + (np.asarray(codes, np.float64) - self._mean) @ matrix.T).astype(np.float32)
+
+    def _maps_of(self, pattern: tuple[int, ...]) -> list[np.ndarray]:
+        """One matrix [D, D] for each of `AMOUNTS`."""
+        if pattern not in self._maps:
+            while len(self._maps) >= KEPT_PATTERNS:
+                self._maps.pop(next(iter(self._maps)))
+            self._maps[pattern] = self._make(pattern)
+        return self._maps[pattern]
+
+    def _make(self, pattern: tuple[int, ...]) -> list[np.ndarray]:
+        donor = np.repeat(pattern, self._model.code_sizes)
+        mixed = np.where(donor[:, None] == donor, self._real, 0.0)
+        # Mixed relative to real variance: S_m = V diag(ratio) V^T where S_r = V V^T.
+        lower = np.linalg.cholesky(self._real)
+        inverse = np.linalg.inv(lower)
+        ratio, axes = np.linalg.eigh(inverse @ mixed @ inverse.T)
+        ratio, axes = np.maximum(ratio, 1e-12), lower @ axes
+        root, inverse_root = _powers(self._root @ mixed @ self._root, (0.5, -0.5))
+        maps = [np.eye(len(donor))]
+        for amount in AMOUNTS[1:]:
+            bound = ratio.max() ** (1 - amount)
+            allowed = np.where(ratio < 1, ratio ** ((1 - amount) ** LESS_POWER), np.minimum(ratio, bound))
+            target = self._root @ (axes * allowed) @ axes.T @ self._root
+            middle = _powers(root @ target @ root, (0.5,))[0]
+            maps.append(self._inverse_root @ inverse_root @ middle @ inverse_root @ self._root)
+        return maps
+
+
+def _powers(matrix: np.ndarray, exponents: Sequence[float], least: float = 1e-12) -> list[np.ndarray]:
+    """Powers of a symmetric matrix without negative eigenvalues; those below `least` of the largest count as that."""
+    values, axes = np.linalg.eigh((matrix + matrix.T) / 2)
+    values = np.maximum(values, least * values[-1])
+    return [(axes * values**exponent) @ axes.T for exponent in exponents]

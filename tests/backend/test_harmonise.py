@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+
+from backend.errors import LwaeError
+from backend.harmonise import Harmoniser
+from backend.local_network import linear_gram
+from backend.prior import Prior
+from tests.toy import toy_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A toy whose parts belong together: one factor moves all of them."""
+    model = toy_model(parts=3, code_size=3)
+    rng = np.random.default_rng(0)
+    factors = np.concatenate([rng.normal(size=(3, 3)) @ np.diag([2.0, 1.0, 0.5]) for _ in range(3)])
+    model.prior = Prior(rng.normal(size=9).astype(np.float32), factors.astype(np.float32), 0.01)
+    return model
+
+
+def mixes(model, count=20000):
+    draws = [model.prior.sample(np.random.default_rng(k), count) for k in range(model.part_count)]
+    return np.concatenate([draw[:, model.part_slice(k)] for k, draw in enumerate(draws)], axis=1)
+
+
+def test_all_the_way_mixes_have_the_covariance_of_real_faces(model):
+    mixed = mixes(model)
+    real = model.prior.covariance
+    before = np.abs(np.cov(mixed.T) - real).max()
+    after = np.abs(np.cov(Harmoniser(model)(mixed, 1.0).T) - real).max()
+    assert before > 1 and after < 0.1 * before
+
+
+def test_it_is_the_shortest_way_there(model):
+    """Another map to the same covariance moves the surfaces further."""
+    mixed, real = mixes(model), model.prior.covariance
+    gram = linear_gram(model)
+    lower = np.linalg.cholesky(real) @ np.linalg.inv(np.linalg.cholesky(np.cov(mixed.T)))
+    other = model.prior.mean + (mixed - model.prior.mean) @ lower.T
+
+    def cost(moved):
+        return np.einsum("bi,ij,bj->", moved - mixed, gram, moved - mixed)
+
+    assert cost(Harmoniser(model)(mixed, 1.0)) < 0.95 * cost(other)
+
+
+def test_a_little_moves_less_and_still_helps(model):
+    mixed = mixes(model, 4000)
+    harmonise, gram = Harmoniser(model), linear_gram(model)
+    moved = [np.einsum("bi,ij,bj->", d, gram, d) for d in (harmonise(mixed, t) - mixed for t in (0.25, 0.5, 0.75, 1))]
+    assert (np.diff(moved) > 0).all()
+    distances = [model.prior.mahalanobis(harmonise(mixed, t)).mean() for t in (0, 0.25, 0.5, 0.75, 1)]
+    assert (np.diff(distances) < 0).all() and distances[0] > 3 and distances[-1] < 1.3
+
+
+def test_parts_of_one_person_stay_as_they_are(model):
+    codes = mixes(model, 5)
+    harmonise = Harmoniser(model)
+    np.testing.assert_array_equal(harmonise(codes, 1.0, ["anna", "anna", "anna"]), codes)
+    np.testing.assert_array_equal(harmonise(codes, 0.0), codes)
+    assert np.abs(harmonise(codes, 1.0, ["anna", "anna", "ben"]) - harmonise(codes, 1.0)).max() > 0.1
+
+
+@pytest.mark.parametrize("amount, donors", [(1.5, None), (-0.1, None), (float("nan"), None), (0.5, [1, 2])])
+def test_bad_input_is_refused(model, amount, donors):
+    with pytest.raises(LwaeError, match="amount from 0 to 1|3 parts"):
+        Harmoniser(model)(mixes(model, 2), amount, donors)

@@ -22,8 +22,6 @@ KEPT_VARIANCE = 0.9999
 def fit_latent(model: FaceModel, dataset: Dataset) -> FaceModel:
     """The model with prior and controls of the training faces' codes; LwaeError if these are not finite."""
     codes = encode_faces(model, dataset.vertices, dataset.train)
-    if not np.isfinite(codes).all():
-        raise LwaeError("The codes are not finite: training diverged; start a new run with a smaller learning_rate.")
     return dataclasses.replace(model, prior=fit_prior(codes), controls=fit_controls(model, codes))
 
 
@@ -39,7 +37,12 @@ def fit_prior(codes: np.ndarray) -> Prior:
     """Joint Gaussian of codes [S, D]: the principal axes that hold 99.99 % of the variance, plus tau I.
 
     tau is the mean variance of the other directions (probabilistic PCA, Tipping & Bishop 1999).
+
+    Raises:
+        LwaeError: when a code is not finite.
     """
+    if not np.isfinite(codes).all():
+        raise LwaeError("The codes are not finite: training diverged; start a new run with a smaller learning_rate.")
     mean = codes.mean(axis=0, dtype=np.float64)
     _, deviations, axes = np.linalg.svd((codes - mean) / np.sqrt(max(1, len(codes) - 1)), full_matrices=False)
     variances = deviations**2

@@ -130,6 +130,15 @@ def test_data_of_another_mesh_is_noticed(tmp_path):
         evaluate_runs([tmp_path / "run"])
 
 
+def test_a_run_that_diverged_is_named(folder, monkeypatch):
+    def diverged(codes):
+        raise LwaeError("The codes are not finite.")
+
+    monkeypatch.setattr("trainer.evaluation.closed_forms.fit_prior", diverged)
+    with pytest.raises(LwaeError, match="paper cannot be evaluated. The codes are not finite"):
+        evaluate_runs([folder / "paper"])
+
+
 def test_names_are_as_long_as_needed():
     assert run_names([Path("runs/a"), Path("runs/b/")]) == ["a", "b"]
     assert run_names([Path("x/run"), Path("y/run"), Path("z")]) == ["x/run", "y/run", f"{Path.cwd().name}/z"]

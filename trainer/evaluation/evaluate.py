@@ -17,7 +17,7 @@ from .bootstrap import LEVEL, RESAMPLES, interval
 from .closed_forms import search
 from .measure import code_size, measure
 from .metrics import ROWS
-from .regions import find_regions
+from .regions import Regions, find_regions
 from .testbed import SCORES, TestBed
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ def evaluate(
     }
 
 
-def _column(decoders: Sequence[Decoder], bed: TestBed, regions, resamples: int) -> tuple[dict, dict]:
+def _column(decoders: Sequence[Decoder], bed: TestBed, regions: Regions, resamples: int) -> tuple[dict, dict]:
     """Results of one column, JSON-able, and its metrics over resampled faces."""
     values, facts, draws = [], [], []
     for decoder in decoders:
@@ -131,6 +131,8 @@ def _column(decoders: Sequence[Decoder], bed: TestBed, regions, resamples: int) 
     cells |= {name: {"value": _mean([f[name] for f in facts])} for name in facts[0] if name in ROWS}
     if len(decoders) > 1:
         for name, cell in cells.items():
+            if cell["value"] is None:
+                continue
             cell["runs"] = [{**v, **f}[name] for v, f in zip(values, facts, strict=True)]
     model = decoders[0].model
     return {

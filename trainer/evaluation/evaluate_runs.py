@@ -39,6 +39,37 @@ def evaluate_runs(paths: Sequence[Path], seed: int = 0, merge_seeds: bool = Fals
     """
     runs = [open_run(path) for path in paths]
     names = run_names(paths)
+    dataset = _shared_dataset(runs)
+    models = [_trained_on(dataset, run) for run in runs]
+    groups = _alike(runs, models) if merge_seeds else [[index] for index in range(len(runs))]
+    if merge_seeds and len(groups) == len(runs):
+        raise LwaeError("No two of these runs differ in their seed alone; leave --seeds out.")
+    bed = TestBed.of(dataset, seed, max(model.code_size for model in models))
+    columns: dict[str, list[Decoder]] = {}
+    facts: dict[str, list[dict]] = {}
+    kinds: dict[tuple, list[str]] = {}
+    first_of: dict[str, int] = {}
+    for group in groups:
+        name = f"{names[group[0]]} ({runs[group[0]].config['preset']})"
+        name += f", {len(group)} seeds" if len(group) > 1 else ""
+        columns[name] = [_with_prior(runs[index], models[index], bed) for index in group]
+        facts[name] = [_facts(names[index], runs[index], models[index]) for index in group]
+        first_of[name] = group[0]
+        model = models[group[0]]
+        kinds.setdefault((model.weights.tobytes(), tuple(model.code_sizes)), []).append(name)
+    families = []
+    for of_kind in kinds.values():
+        first = first_of[of_kind[0]]
+        suffix = f", for {names[first]}" if len(kinds) > 1 else ""
+        families.append(find_family(models[first], of_kind, bed, suffix))
+    results = evaluate(columns, bed, families)
+    cells = next(iter(results["models"].values()))["metrics"]
+    results["summary"] = {name: cell.get("runs", [cell["value"]])[0] for name, cell in cells.items()}
+    return results | {"runs": facts, "epochs": models[0].header["training"]["epochs"]}
+
+
+def _shared_dataset(runs: Sequence[Run]) -> Dataset:
+    """The first run's; LwaeError when another's holds other faces."""
     dataset = runs[0].dataset
     for run in runs[1:]:
         if os.path.abspath(run.data) == os.path.abspath(runs[0].data):
@@ -48,38 +79,24 @@ def evaluate_runs(paths: Sequence[Path], seed: int = 0, merge_seeds: bool = Fals
                 f"{run.path} cannot stand beside {runs[0].path}: the {difference} of their data sets differ; "
                 "evaluate together only runs on the same faces and split."
             )
-    models = [run.trained_network() for run in runs]
-    for run, model in zip(runs, models, strict=True):
-        polygons = model.polygon_sizes, model.polygon_vertices
-        if model.vertex_count != dataset.vertex_count or not _equal(polygons, _polygons(dataset)):
-            raise LwaeError(
-                f"{run.data} holds another mesh than {run.path} was trained on; put its data set back, or train again."
-            )
-    bed = TestBed.of(dataset, seed, max(model.code_size for model in models))
-    groups = _alike(runs, models) if merge_seeds else [[index] for index in range(len(runs))]
-    if merge_seeds and len(groups) == len(runs):
-        raise LwaeError("No two of these runs differ in their seed alone; leave --seeds out.")
-    columns: dict[str, list[Decoder]] = {}
-    members: dict[str, list[dict]] = {}
-    families: dict[tuple, list[int]] = {}
-    for group in groups:
-        first = group[0]
-        name = f"{names[first]} ({runs[first].config['preset']})"
-        name += f", {len(group)} seeds" if len(group) > 1 else ""
-        columns[name] = [with_prior(models[index], bed) for index in group]
-        members[name] = [_facts(names[index], runs[index], models[index]) for index in group]
-        key = models[first].weights.tobytes(), tuple(models[first].code_sizes)
-        families.setdefault(key, []).append(len(columns) - 1)
-    found = []
-    for family in families.values():
-        of_family = [list(columns)[place] for place in family]
-        first = groups[family[0]][0]
-        suffix = f", for {names[first]}" if len(families) > 1 else ""
-        found.append(find_family(models[first], of_family, bed, suffix))
-    results = evaluate(columns, bed, found)
-    cells = next(iter(results["models"].values()))["metrics"]
-    results["summary"] = {name: cell.get("runs", [cell["value"]])[0] for name, cell in cells.items()}
-    return results | {"runs": members, "epochs": models[0].header["training"]["epochs"]}
+    return dataset
+
+
+def _trained_on(dataset: Dataset, run: Run) -> FaceModel:
+    model = run.trained_network()
+    polygons = model.polygon_sizes, model.polygon_vertices
+    if model.vertex_count != dataset.vertex_count or not _equal(polygons, _polygons(dataset)):
+        raise LwaeError(
+            f"{run.data} holds another mesh than {run.path} was trained on; put its data set back, or train again."
+        )
+    return model
+
+
+def _with_prior(run: Run, model: FaceModel, bed: TestBed) -> Decoder:
+    try:
+        return with_prior(model, bed)
+    except LwaeError as error:
+        raise LwaeError(f"{run.path} cannot be evaluated. {error}") from error
 
 
 def write_results(results: dict, run: Path, out: Path | None = None) -> None:

@@ -6,9 +6,10 @@ border half of the variance of faces is lost. Here the border moves a little ins
 
     w'_k = w_k (1 + sum_j s_kj w_j),    s_kj = strength (e_k - e_j) / (e_k + e_j + epsilon),
 
-e_k being how far part k displaces this border (mm^2, averaged over it with w_j w_k; its leading directions), so that the more pronounced of
-the two faces keeps more of it. Since s_kj = -s_jk the weights still add up to 1, and none is negative: where the parts
-agree, as on a real face, nothing changes. The profile of a moved border lies between w^2 and 1 - (1 - w)^2.
+e_k being how far part k displaces this border (mm^2, averaged over it with w_j w_k; its leading directions), so that
+the more pronounced of the two faces keeps more of it. Since s_kj = -s_jk the weights still add up to 1, and none is
+negative: where the parts agree, as on a real face, nothing changes. The profile of a moved border lies between w^2 and
+1 - (1 - w)^2.
 """
 
 from __future__ import annotations

@@ -418,7 +418,8 @@ class LocalNetwork(nn.Module):
         self.part_slices = [model.part_slice(k) for k in range(model.part_count)]
         self.register_buffer("mean", torch.as_tensor(model.mean), persistent=False)
         self.register_buffer("mass", torch.as_tensor(model.network["mass"], dtype=torch.float64), persistent=False)
-        for name, matrix in zip(("inverse_gram", "residual_codes", "shift_codes"), encoder_matrices(model), strict=True):
+        names = "inverse_gram", "residual_codes", "shift_codes"
+        for name, matrix in zip(names, encoder_matrices(model), strict=True):
             self.register_buffer(name, torch.as_tensor(matrix), persistent=False)
         parts = [part_arrays(model, k) for k in range(model.part_count)]
         for k, (vertices, basis) in enumerate(parts):

@@ -95,9 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="any option of the preset")
     train.set_defaults(run=_train)
 
-    evaluate = commands.add_parser("evaluate", help="measure a run: metrics.json and a table")
-    evaluate.add_argument("path", type=Path, metavar="RUN")
-    evaluate.add_argument("--seed", type=_seed, default=0)
+    evaluate = commands.add_parser("evaluate", help="measure runs: a table, and metrics.json in the first")
+    evaluate.add_argument("paths", type=Path, nargs="+", metavar="RUN", help="trained on the same faces")
+    evaluate.add_argument("--seed", type=_seed, default=0, help="of mixes, samples and intervals")
+    evaluate.add_argument(
+        "--seeds", action="store_true", help="runs that differ in their seed alone share a column: mean and range"
+    )
+    evaluate.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too")
     evaluate.set_defaults(run=_evaluate)
 
     export = commands.add_parser("export", help="write a run's model as one file for Blender")
@@ -218,9 +222,14 @@ def _assignment(text: str) -> tuple[str, object]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .evaluation.evaluate_run import evaluate_run
+    from .evaluation.evaluate_runs import evaluate_runs, write_results
+    from .evaluation.table import format_table
 
-    print(evaluate_run(options.path, options.seed))
+    if options.out and (options.out.is_dir() or not options.out.parent.is_dir()):
+        raise LwaeError(f"{options.out} cannot be written; name a file in a folder that exists with --out.")
+    results = evaluate_runs(options.paths, options.seed, options.seeds)
+    print(format_table(results))  # First, so that a full disk does not lose it.
+    write_results(results, options.paths[0], options.out)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ The decoder adds sqrt(w_k) sigma_k U_k z_k over the parts, so that codes are in 
 from __future__ import annotations
 
 import numpy as np
+from scipy.linalg import eigh
 
 from backend.local_network import REFERENCE_VERTICES
 from trainer.mesh.topology import vertex_areas
@@ -64,15 +65,20 @@ def principal_axes(rows: np.ndarray, count: int) -> np.ndarray:
     samples, columns = rows.shape
     count = min(count, samples - 1, columns)
     if samples <= columns:
-        values, left = np.linalg.eigh((rows @ rows.T).astype(np.float64))
-        values, left = values[::-1][:count], left[:, ::-1][:, :count]
+        values, left = _largest(rows @ rows.T, count)
         values = np.maximum(values, 1e-12 * values[0])
         axes = (left / np.sqrt(values)).T.astype(np.float32) @ rows
     else:
-        values, right = np.linalg.eigh((rows.T @ rows).astype(np.float64))
-        values, axes = np.maximum(values[::-1][:count], 0), right[:, ::-1][:, :count].T.astype(np.float32)
+        values, right = _largest(rows.T @ rows, count)
+        values, axes = np.maximum(values, 0), right.T.astype(np.float32)
     axes *= np.sign(axes[np.arange(count), np.abs(axes).argmax(axis=1)])[:, None]
     return axes * np.sqrt(values / samples).astype(np.float32)[:, None]
+
+
+def _largest(gram: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues of a symmetric [n, n], descending, and their vectors [n, count], float64."""
+    values, vectors = eigh(gram.astype(np.float64), subset_by_index=(len(gram) - count, len(gram) - 1))
+    return values[::-1], vectors[:, ::-1]
 
 
 def surface_mass(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:

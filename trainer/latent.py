@@ -27,8 +27,6 @@ def fit_latent(model: FaceModel, dataset: Dataset) -> FaceModel:
     # the more exact.
     decoder = TorchDecoder(model) if model.preset == "paper" else NumpyDecoder(model)
     codes = encode_faces(decoder, dataset.vertices, dataset.train)
-    if not np.isfinite(codes).all():
-        raise LwaeError("The codes are not finite: training diverged; start a new run with a smaller learning_rate.")
     return dataclasses.replace(model, prior=fit_prior(codes), controls=fit_controls(decoder, codes))
 
 
@@ -43,7 +41,12 @@ def fit_prior(codes: np.ndarray) -> Prior:
     """Joint Gaussian of codes [S, D]: the principal axes that hold 99.99 % of the variance, plus tau I.
 
     tau is the mean variance of the other directions (probabilistic PCA, Tipping & Bishop 1999).
+
+    Raises:
+        LwaeError: when a code is not finite.
     """
+    if not np.isfinite(codes).all():
+        raise LwaeError("The codes are not finite: training diverged; start a new run with a smaller learning_rate.")
     mean = codes.mean(axis=0, dtype=np.float64)
     _, deviations, axes = np.linalg.svd((codes - mean) / np.sqrt(max(1, len(codes) - 1)), full_matrices=False)
     variances = deviations**2

@@ -94,12 +94,16 @@ class Run:
 
     def trained_model(self) -> FaceModel:
         """The model as the checkpoint has it, its prior and controls fitted to the training faces."""
+        return fit_latent(self.trained_network(), self.dataset)
+
+    def trained_network(self) -> FaceModel:
+        """The model as the checkpoint has it, but with the prior and the controls of the start."""
         model, state = self.start_model(), self.read_checkpoint()
         network = torch_network(model)
         network.load_state_dict(state["network"])
         model = dataclasses.replace(model, network=model.network | network.export_arrays())
         model.header["training"] = {"epochs": state["epoch"], **self.config}
-        return fit_latent(model, self.dataset)
+        return model
 
 
 def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The whole evaluation on a toy: faces that a toy model made, and that model, better and worse."""
 
-import copy
 import dataclasses
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +10,14 @@ import pytest
 from backend.errors import LwaeError
 from backend.numpy_decoder import NumpyDecoder
 from tests.toy import toy_model
-from trainer.datasets.dataset import Dataset, Template
+from tests.trainer.faces import TRAIN, toy_dataset
 from trainer.evaluation.baselines import GlobalPCA, fit_pca
-from trainer.evaluation.evaluate import _ratio, code_size, evaluate, linear_part
+from trainer.evaluation.evaluate import Family, _ratio, evaluate, find_family
+from trainer.evaluation.measure import code_size, linear_part
 from trainer.evaluation.metrics import ROWS
 from trainer.evaluation.mixing import mix_codes
 from trainer.evaluation.table import format_table
-
-TRAIN, TEST = 150, 40
+from trainer.evaluation.testbed import TestBed
 
 
 class Noisy:
@@ -41,37 +39,31 @@ def model():
 
 @pytest.fixture(scope="module")
 def dataset(model):
-    # One underlying vector moves all parts, so that parts of one face belong together.
-    rng = np.random.default_rng(1)
-    link = rng.normal(size=(6, model.code_size)) / np.sqrt(6)
-    codes = rng.normal(size=(TRAIN + TEST, 6)) @ link + 0.05 * rng.normal(
-        size=(TRAIN + TEST, model.code_size)
-    )
-    vertices = NumpyDecoder(model).decode(codes.astype(np.float32))
-    model.prior = type(model.prior)(np.zeros(model.code_size, np.float32), link.T.astype(np.float32), 0.05**2)
-    template = Template(model.polygon_sizes, model.polygon_vertices, model.uv, model.polygon_material)
-    order = np.arange(TRAIN + TEST)
-    return Dataset(
-        Path("toy"),
-        "toy",
-        "CC0-1.0",
-        "",
-        vertices,
-        template,
-        order[:TRAIN],
-        order[TRAIN:],
-        [],
-        np.zeros((0, 0)),
-    )
+    return toy_dataset(model)
 
 
 @pytest.fixture(scope="module")
-def results(model, dataset):
+def bed(dataset):
+    return TestBed.of(dataset, seed=0)
+
+
+def measured(model, bed, columns, closed_forms=(), resamples=50, ranks=()):
+    """Columns, one decoder each; those named in `closed_forms` are closed forms that the others stand beside.
+
+    `ranks` are those of global PCA.
+    """
+    trained = {name: [decoder] for name, decoder in columns.items() if name not in closed_forms}
+    baselines = {f"PCA-{rank}": GlobalPCA(bed.pca, rank, model) for rank in ranks}
+    names = list(closed_forms)
+    baselines |= {name: columns[name] for name in names}
+    return evaluate(trained, bed, [Family(model, list(trained), baselines, names, names[-1:], [])], resamples)
+
+
+@pytest.fixture(scope="module")
+def results(model, bed):
     decoder = NumpyDecoder(model)
-    models = {"trained": decoder, "rough": Noisy(decoder, 0.5), "twin": NumpyDecoder(model)}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.evaluation.evaluate.SCORES", 6)
-        return evaluate(models, dataset, trained="trained", closed_forms=["rough", "twin"], resamples=200)
+    columns = {"trained": decoder, "rough": Noisy(decoder, 0.5), "twin": NumpyDecoder(model)}
+    return measured(model, bed, columns, ["rough", "twin"], 200, (6, 64))
 
 
 def value(results, model, key):
@@ -98,27 +90,40 @@ def test_the_model_that_made_the_faces_is_good(results):
     assert value(results, "trained", "responsiveness") > 0.8
     assert value(results, "trained", "own_region") == value(results, "trained", "matched_parts") == 3
     assert value(results, "trained", "told_samples") < 75
+    assert value(results, "trained", "nearest_samples") < 70
+    assert 0.5 < value(results, "trained", "ellipse_samples") < 1.6
+    assert value(results, "trained", "interpolation_evenness") < 1.1
 
 
 def test_a_global_code_reconstructs_but_cannot_hold_mixes(results):
-    small = results["small_pca"]
-    assert small == "PCA-6" and results["models"][small]["code_size"] == 6
+    small = "PCA-6"
+    assert results["models"][small]["code_size"] == 6
     assert value(results, small, "reconstruction") < 0.5 < 1 < value(results, small, "reencoding")
     assert value(results, small, "swap_cycle") > 1
-    assert results["against_pca"]["trained"]["swap_cycle"]["high"] < 0.1
+    assert results["comparisons"]["trained"]["against_pca"]["swap_cycle"]["high"] < 0.1
 
 
-def test_equal_models_are_within_the_best_closed_form_is_chosen(results):
-    comparison = results["comparison"]["metrics"]
-    assert {entry["verdict"] for entry in comparison.values()} == {"within"}
-    assert {entry["against_interval"] for entry in comparison.values()} == {"within"}
-    assert comparison["reconstruction"]["against"] == comparison["seam_rms"]["against"] == "twin"
+def test_equal_models_are_within_and_the_best_closed_form_is_chosen(model, bed, results):
+    comparison = results["comparisons"]["trained"]
+    assert {entry["verdict"] for entry in comparison["metrics"].values()} == {"within"}
+    assert {entry["against_interval"] for entry in comparison["metrics"].values()} == {"within"}
+    for ratios in (comparison["against_closed_form"], comparison["against_own_closed_form"]):
+        for cell in ratios.values():
+            assert cell == {"against": "twin", "value": 1.0, "low": 1.0, "high": 1.0}
 
 
-def test_a_rough_model_is_worse_where_it_is(model, dataset):
-    models = {"rough": Noisy(NumpyDecoder(model), 0.5), "start": NumpyDecoder(model)}
-    results = evaluate(models, dataset, trained="rough", closed_forms=["start"], resamples=100)
-    comparison = results["comparison"]["metrics"]
+def test_only_ratios_are_against_closed_forms_of_other_weights(model, bed):
+    columns = {"trained": NumpyDecoder(model), "other": NumpyDecoder(model), "own": Noisy(NumpyDecoder(model), 0.5)}
+    comparison = measured(model, bed, columns, ["other", "own"])["comparisons"]["trained"]
+    assert comparison["against_closed_form"]["reconstruction"]["against"] == "other"
+    assert comparison["against_own_closed_form"]["reconstruction"]["high"] < 0.2
+    assert {entry["against"] for entry in comparison["metrics"].values()} == {"own"}
+    assert comparison["metrics"]["reconstruction"]["verdict"] == "better"
+
+
+def test_a_rough_model_is_worse_where_it_is(model, bed):
+    columns = {"rough": Noisy(NumpyDecoder(model), 0.5), "start": NumpyDecoder(model)}
+    comparison = measured(model, bed, columns, ["start"], 100)["comparisons"]["rough"]["metrics"]
     for key in ("reconstruction", "swap_cycle", "seam_rms"):
         assert comparison[key]["verdict"] == comparison[key]["against_interval"] == "worse"
     assert comparison["responsiveness"]["verdict"] == "within"  # A constant error moves with no code.
@@ -126,21 +131,41 @@ def test_a_rough_model_is_worse_where_it_is(model, dataset):
 
 def test_the_seed_decides_the_mixes(model, dataset):
     decoder = {"toy": NumpyDecoder(model)}
-    first, again, other = (evaluate(decoder, dataset, seed, resamples=20) for seed in (0, 0, 1))
+    first, again, other = (measured(model, TestBed.of(dataset, seed), decoder, (), 20) for seed in (0, 0, 1))
     assert first == again
-    assert value(other, "toy", "reencoding") != value(first, "toy", "reencoding")
+    assert value(other, "toy", "seam_rms") != value(first, "toy", "seam_rms")
     assert value(other, "toy", "reconstruction") == value(first, "toy", "reconstruction")
 
 
-def test_other_parts_have_their_own_regions_and_what_the_network_adds_is_measured(model, dataset):
+def test_seeds_share_a_column(model, bed):
+    """Their mean and each value; the interval is that of the mean, between those of the single ones."""
+    fine, rough = NumpyDecoder(model), Noisy(NumpyDecoder(model), 0.5)
+    family = [Family(model, ["both", "fine", "rough"], {}, [], [], [])]
+    results = evaluate({"both": [fine, rough], "fine": [fine], "rough": [rough]}, bed, family, 50)
+    for key in ("reconstruction", "swap_cycle", "told_swaps", "own_region"):
+        both, *single = (results["models"][name]["metrics"][key] for name in ("both", "fine", "rough"))
+        assert both["runs"] == [cell["value"] for cell in single]
+        assert both["value"] == pytest.approx(np.mean(both["runs"]))
+        if "low" in both:
+            assert single[0]["low"] <= both["low"] <= both["value"] <= both["high"]
+    low, high = (format(value, ".3f") for value in results["models"]["both"]["metrics"]["reconstruction"]["runs"])
+    text = format_table(results)
+    assert f"] {low}..{high}" in text and "then least..most over seeds" in text
+    leaks = [np.array(results["models"][name]["leak_parts"]) for name in ("both", "fine", "rough")]
+    np.testing.assert_allclose(leaks[0], (leaks[1] + leaks[2]) / 2)
+
+
+def test_other_parts_have_their_own_regions_and_what_the_network_adds_is_measured(model, bed):
     other = toy_model(parts=2, residuals=True)
     decoder = NumpyDecoder(other)
     assert linear_part(NumpyDecoder(model)) is None
     codes = other.prior.sample(np.random.default_rng(0), 3)
     added = decoder.decode(codes) - linear_part(decoder).decode(codes)
     assert np.abs(added).max() > 0.01
-    results = evaluate({"three": NumpyDecoder(model), "two": decoder}, dataset, resamples=50)
+    families = [Family(own, [name], {}, [], [], []) for own, name in ((model, "three"), (other, "two"))]
+    results = evaluate({"three": [NumpyDecoder(model)], "two": [decoder]}, bed, families, 50)
     assert [results["models"][name]["regions"] for name in ("three", "two")] == ["shared", "own"]
+    assert [len(results["models"][name]["region_coverage"]) for name in ("three", "two")] == [3, 2]
     assert value(results, "two", "matched_parts") == 2
     assert value(results, "two", "network_real") > 0.01 and value(results, "two", "network_mixed") > 0.01
 
@@ -152,20 +177,30 @@ def test_the_table_says_everything(results):
     assert "total code size" in text and "12" in next(
         line for line in lines if line.startswith("total code size")
     )
-    assert "trained against the best closed form" in text and text.isascii()
+    assert "trained against the best closed form of its own weights" in text and text.isascii()
+    assert "trained over the best closed form of any weights: reconstruction, mean 1.000 [1.000, 1.000] (twin)" in text
     assert next(line for line in lines if line.startswith("size of what the network adds")).split()[-1] == "-"
 
 
-def test_wrong_arguments_get_a_sentence(model, dataset):
-    decoder = NumpyDecoder(model)
-    with pytest.raises(LwaeError, match="no model"):
-        evaluate({}, dataset)
-    with pytest.raises(LwaeError, match="'best' is not among"):
-        evaluate({"a": decoder}, dataset, trained="a", closed_forms=["best"])
-    smaller = copy.copy(dataset)
-    smaller.vertices = dataset.vertices[:, :100]
-    with pytest.raises(LwaeError, match="100"):
-        evaluate({"a": decoder}, smaller)
+def test_all_baselines_of_a_family(model, bed):
+    family = find_family(model, ["toy"], bed, ", for toy")
+    assert list(family.baselines) == ["PCA-12, for toy", "region PCA, for toy", *family.closed_forms]
+    assert set(family.own_closed_forms) <= set(family.closed_forms)
+    text = format_table(evaluate({"toy": [NumpyDecoder(model)]}, bed, [family], 20))
+    assert "Closed forms for toy" in text and "noise 0.03 mm" in text
+
+
+def test_a_code_that_all_parts_look_at_counts_once(model):
+    model = dataclasses.replace(model, header={**model.header, "preset": "paper", "network": {"projections": False}})
+
+    class Decoder:
+        pass
+
+    decoder = Decoder()
+    decoder.model = model
+    assert code_size(decoder) == 4
+    model.header["network"]["projections"] = True
+    assert code_size(decoder) == 12
 
 
 # Global PCA
@@ -203,10 +238,10 @@ def test_few_faces(model, dataset):
         return dataclasses.replace(dataset, train=dataset.train[:train], test=dataset.test[:test])
 
     for test in (2, 3):
-        results = evaluate({"trained": NumpyDecoder(model)}, few(12, test), resamples=50)
+        results = measured(model, TestBed.of(few(12, test), 0), {"trained": NumpyDecoder(model)}, ranks=(6,))
         assert f"{test} test and 12 training faces" in format_table(results)
     with pytest.raises(LwaeError, match="1 test face, too few"):
-        evaluate({"trained": NumpyDecoder(model)}, few(11, 1))
+        TestBed.of(few(11, 1), 0)
 
 
 @pytest.mark.filterwarnings("error")

@@ -80,20 +80,6 @@ def test_seam_is_smoother_than_hard_borders_and_diffusion(heads):
     assert seam < diffusion < hard
 
 
-def test_seam_matrix_is_the_quadratic_form_it_claims_to_be(heads):
-    faces, triangles, mean = heads
-    matrix = lw.seam_matrix(faces, mean, triangle_edges(triangles))
-    assert abs(matrix @ np.ones(len(mean))).max() < 1e-9
-    weights = np.random.default_rng(2).random(len(mean))
-    laplacian = umbrella_laplacian(triangle_edges(triangles), len(mean))
-    deviation = faces.astype(np.float64) - mean
-    natural = np.einsum("snc->n", np.stack([laplacian @ d for d in deviation]) ** 2)
-    # L (w D) - w (L D) is sum_i L_vi (w_i - w_v) D_i
-    mixed = np.stack([laplacian @ (weights[:, None] * d) - weights[:, None] * (laplacian @ d) for d in deviation])
-    expected = (np.einsum("snc->n", mixed**2) / natural).sum()
-    assert weights @ (matrix @ weights) == pytest.approx(expected, rel=1e-3)
-
-
 def test_reads_a_memory_map_in_blocks(heads, tmp_path):
     faces, triangles, _ = heads
     np.save(tmp_path / "x.npy", faces)

@@ -4,10 +4,13 @@
 import numpy as np
 import pytest
 
-from tests.toy import toy_model
+from backend.numpy_decoder import NumpyDecoder
+from tests.toy import sphere, toy_model
 from trainer.evaluation import bootstrap, metrics, mixing
+from trainer.evaluation.ellipse import Ellipse
+from trainer.evaluation.hausdorff import hausdorff_distance, interpolation_steps
 from trainer.evaluation.regions import find_regions
-from trainer.mesh.topology import polygon_edges, umbrella_laplacian
+from trainer.mesh.topology import polygon_edges, triangulate, umbrella_laplacian
 
 
 @pytest.fixture
@@ -138,8 +141,22 @@ def test_retrieval_finds_donors_and_fails_on_strangers(rng):
     core = np.arange(30) % 3
     donors = mixing.donor_mixes(rng, 20, 3)
     mixed = np.take_along_axis(x[donors], core[None, None, :, None], axis=1)[:, 0]
-    assert metrics.donor_retrieval(mixed, x, donors, core).values()["donor_retrieval"] == 1
-    assert metrics.donor_retrieval(mixed, x, (donors + 1) % 20, core).values()["donor_retrieval"] == 0
+    right = metrics.donor_retrieval(mixed, x, donors, core).values()
+    assert right == {"donor_retrieval": 1, "donor_retrieval_all": 1}
+    wrong = metrics.donor_retrieval(mixed, x, (donors + 1) % 20, core).values()
+    assert wrong["donor_retrieval_all"] == 0 and wrong["donor_retrieval"] < 0.6
+
+
+def test_only_the_donors_of_a_mix_compete_for_a_part(rng):
+    """A face that gave nothing is nearer than the donor: one reading counts it, the other does not."""
+    x = faces(rng, 20)
+    core = np.arange(30) % 3
+    donors = mixing.donor_mixes(rng, 20, 3) % 10
+    x[10:] = np.take_along_axis(x[donors], core[None, None, :, None], axis=1)[10:, 0]
+    mixed = x[10:]
+    x[:10] += 0.01
+    values = metrics.donor_retrieval(mixed, x, donors[10:], core).values()
+    assert values == {"donor_retrieval": 1, "donor_retrieval_all": 0}
 
 
 def test_correspondence_of_right_and_exchanged_parts(rng):
@@ -187,6 +204,45 @@ def test_variance_ratio_leaves_out_what_never_moves(rng):
     assert values["variance_p5"] == pytest.approx(0.25, rel=1e-3)
 
 
+def test_pairwise_distance_is_that_of_all_pairs(rng):
+    x, y = faces(rng, 12), 3 * faces(rng, 12)
+    mean = x.mean(axis=0)
+    for distances, points in ((metrics.pairwise_distances(x, mean), x), (metrics.pairwise_distances(y, mean), y)):
+        square = ((points[:, None] - points) ** 2).sum(axis=3).mean(axis=2)
+        np.testing.assert_allclose(distances, np.sqrt(square), rtol=1e-4, atol=1e-6)
+    a, b = (metrics.pairwise_distances(points, mean) for points in (x, y))
+    measure = metrics.pairwise(b, a)
+    assert measure.values()["pairwise"] == pytest.approx(b.sum() / a.sum())
+    share = bootstrap._shares(4, 0, 12, 1)[0], bootstrap._shares(4, 1, 12, 1)[0]
+    expected = (share[0] @ b @ share[0]) / (share[1] @ a @ share[1])
+    assert measure.resampled(4, 1)["pairwise"][0] == pytest.approx(expected)
+
+
+def test_ellipse_area_and_what_it_contains(rng):
+    train = rng.normal(size=(500, 2)) @ [[2.0, 0.3], [0.0, 1.0]]
+    made = 1.5 * train + [0.1, 0.0]
+    assert metrics.ellipse_area("area", made, train).values()["area"] == pytest.approx(2.25)
+    large, small = Ellipse.of(made), Ellipse.of(train)
+    assert large.area / small.area == pytest.approx(2.25)
+    assert large.contains(small) and not small.contains(large)
+    assert not large.contains(Ellipse.of(train + [3.0, 0.0]))  # As small, but beside it.
+    assert np.mean(small.inside(train)) == pytest.approx(0.95, abs=0.02)
+    flat = Ellipse.of(np.stack([train[:, 0], train[:, 0]], axis=1))
+    assert flat.area == pytest.approx(0, abs=1e-6) and not flat.contains(small)
+
+
+def test_nearest_neighbours_recognise_strangers_and_copies(rng):
+    real = rng.normal(size=(300, 6))
+    same = metrics.nearest_neighbour_accuracy("nn", rng.normal(size=(300, 6)), real).values()
+    assert 43 < same["nn"] < 57
+    far = metrics.nearest_neighbour_accuracy("nn", real + 10, real).values()
+    assert far == {"nn": 100, "nn_made": 100, "nn_real": 100}
+    assert metrics.nearest_neighbour_accuracy("nn", real + 1e-3, real).values()["nn"] == 0
+    wide = rng.normal(size=(300, 40))
+    crowd = metrics.nearest_neighbour_accuracy("nn", 0.3 * rng.normal(size=(300, 40)), wide).values()
+    assert crowd["nn_made"] > 95 and crowd["nn_real"] < 5  # The mean alone says that nobody can tell.
+
+
 def test_classifiers_tell_only_what_differs(rng):
     real, test = rng.normal(size=(400, 6)), rng.normal(size=(200, 6))
     same = metrics.realism("told", rng.normal(size=(400, 6)), real, rng.normal(size=(200, 6)), test, 0)
@@ -194,6 +250,37 @@ def test_classifiers_tell_only_what_differs(rng):
     correlated = np.full((6, 6), 0.9) + 0.1 * np.eye(6)  # Equal in every single number, not together.
     made = rng.multivariate_normal(np.zeros(6), correlated, size=600)
     assert metrics.realism("told", made[:400], real, made[400:], test, 0).values()["told"] > 85
+
+
+# Interpolation
+
+
+def test_hausdorff_distance_of_two_surfaces():
+    vertices, sizes, corners = sphere()
+    triangles = triangulate(sizes, corners)
+    assert hausdorff_distance(vertices, vertices, triangles) == 0
+    bump = vertices.copy()
+    bump[0] *= 1.2  # Both ways 20 mm at most; from the sphere to the bump less.
+    assert hausdorff_distance(bump, vertices, triangles) == pytest.approx(20, abs=1e-3)
+    assert hausdorff_distance(vertices, bump, triangles) == pytest.approx(20, abs=1e-3)
+    # Sliding along the surface is no distance, though vertices move by centimetres.
+    segments = 24
+    turned = vertices.copy()
+    turned[: -2] = np.roll(vertices[:-2].reshape(-1, segments, 3), 1, axis=1).reshape(-1, 3)
+    assert hausdorff_distance(turned, vertices, triangles) < 1e-3 < np.abs(turned - vertices).max()
+
+
+def test_interpolation_steps_of_a_linear_model_are_even():
+    model = toy_model(residuals=False)
+    triangles = triangulate(model.polygon_sizes, model.polygon_vertices)
+    target, source = model.prior.sample(np.random.default_rng(0), 2)
+    decoder = NumpyDecoder(model)
+    steps = interpolation_steps(decoder, target, source, 1, triangles, steps=4)
+    assert steps.shape == (4,) and steps.min() > 0.01
+    np.testing.assert_allclose(steps, steps.mean(), rtol=0.1)
+    assert interpolation_steps(decoder, target, target, 1, triangles).tolist() == [0] * 4
+    values = metrics.interpolation(np.array([[1.0, 1, 1, 1], [1, 1, 1, 5]])).values()
+    assert values == pytest.approx({"interpolation_step": 1.5, "interpolation_evenness": 3 / 1.5})
 
 
 # Intervals

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class Measure:
         return {name: np.concatenate(blocks) for name, blocks in results.items()}
 
 
+@cache
 def _shares(seed: int, place: int, units: int, resamples: int) -> np.ndarray:
     """Share of each unit in each resample: float64 [resamples, units], rows sum to 1."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, place, units]))

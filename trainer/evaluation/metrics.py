@@ -55,6 +55,10 @@ def _near_half(value):
     return np.maximum(value, 50.0)
 
 
+def _off_half(value):
+    return np.abs(value - 50.0)
+
+
 # In the order of the table.
 ROWS = {
     "reconstruction": Row("reconstruction, mean", "mm", _lower),
@@ -65,7 +69,8 @@ ROWS = {
     "swap_cycle": Row("swap cycle", "mm", _lower),
     "responsiveness": Row("responsiveness, mean over parts", "", _higher),
     "responsiveness_min": Row("responsiveness, least part", "", _higher),
-    "donor_retrieval": Row("donor retrieval", "", _higher),
+    "donor_retrieval": Row("donor retrieval, among the donors of the mix", "", _higher),
+    "donor_retrieval_all": Row("donor retrieval, among all test faces", "", _higher),
     "leak": Row("leak, mean over parts", "", _lower),
     "leak_max": Row("leak, worst part", "", _lower),
     "own_region": Row("parts that change most in their own region", "of K", None),
@@ -81,10 +86,20 @@ ROWS = {
     "seam_cotangent_border": Row("seam by cotangents, RMS at borders", "x real", _near_one),
     "variance": Row("variance of mixed faces", "x real", _near_one),
     "variance_p5": Row("variance of mixed faces, p5 over vertices", "x real", _higher),
+    "pairwise": Row("pairwise distance of mixed faces", "x real", _near_one),
+    "ellipse_mixes": Row("PCA-plane ellipse of mixed faces, area", "x training", None),
+    "ellipse_mixes_holds": Row("... of mixed faces contains those of training and test faces", "of 2", None),
     "told_swaps": Row("one-part swaps told from real", "%", _near_half),
     "told_mixes": Row("K-donor mixes told from real", "%", _near_half),
     "told_samples": Row("random faces told from real", "%", _near_half),
+    "nearest_samples": Row("1-NNA of random and test faces", "%", _off_half),
+    "nearest_samples_made": Row("... of the random ones alone", "%", None),
+    "nearest_samples_real": Row("... of the test faces alone", "%", None),
+    "ellipse_samples": Row("PCA-plane ellipse of random faces, area", "x training", None),
+    "ellipse_samples_holds": Row("... of random faces contains those of training and test faces", "of 2", None),
     "specificity": Row("random faces to nearest training face", "mm", None),
+    "interpolation_step": Row("one part interpolated, Hausdorff distance per step", "mm", None),
+    "interpolation_evenness": Row("one part interpolated, largest step", "x mean", _near_one),
     "network_real": Row("size of what the network adds, real faces", "mm", None),
     "network_mixed": Row("size of what the network adds, mixed faces", "mm", None),
 }
@@ -178,18 +193,22 @@ def leak(sums: np.ndarray) -> Measure:
 
 
 def donor_retrieval(mixed: np.ndarray, faces: np.ndarray, donors: np.ndarray, core: np.ndarray) -> Measure:
-    """How often the donor of a part is, over its core, the nearest of *all* real test faces to the mix.
+    """How often the donor of a part is, over the part's core, the real face nearest to the mix.
 
-    Nearest by RMS distance. `mixed` [m, N, 3], `faces` [n, N, 3], `donors` [m, K], `core` [N]. Units: mixes.
+    `donor_retrieval`: nearest of the K donors of that mix. `donor_retrieval_all`: nearest of all test faces. By RMS
+    distance. `mixed` [m, N, 3], `faces` [n, N, 3], `donors` [m, K], `core` [N]. Units: mixes.
     """
-    right = np.zeros(donors.shape)
+    right = np.zeros((*donors.shape, 2))
     for part in range(donors.shape[1]):
         a, b = (faces_[:, core == part].reshape(len(faces_), -1) for faces_ in (mixed, faces))
         if a.shape[1]:
             centre = b.mean(axis=0)
             squares = ((b - centre) ** 2).sum(axis=1) - 2 * (a - centre) @ (b - centre).T
-            right[:, part] = squares.argmin(axis=1) == donors[:, part]
-    return Measure((right.mean(axis=1),), lambda mean: {"donor_retrieval": mean})
+            of_mix = np.take_along_axis(squares, donors, axis=1).argmin(axis=1)
+            right[:, part, 0] = donors[np.arange(len(donors)), of_mix] == donors[:, part]
+            right[:, part, 1] = squares.argmin(axis=1) == donors[:, part]
+    names = "donor_retrieval", "donor_retrieval_all"
+    return Measure((right.mean(axis=1),), lambda mean: dict(zip(names, mean.T, strict=True)))
 
 
 def correspondence(change: np.ndarray, weights: np.ndarray, core: np.ndarray, inside: np.ndarray) -> dict:
@@ -282,6 +301,57 @@ def variance(mixed: np.ndarray, real: np.ndarray) -> Measure:
     return Measure((made[:, moves], natural[:, moves]), statistics)
 
 
+def pairwise_distances(faces: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """RMS over the vertices of the distance between each two of [n, N, 3], float64 [n, n], mm.
+
+    `mean` [N, 3] keeps rounding small.
+    """
+    flat = (faces - mean).reshape(len(faces), -1)
+    products = (flat @ flat.T).astype(np.float64)
+    own = np.diag(products)
+    distances = np.sqrt(np.maximum(own[:, None] + own - 2 * products, 0) / len(mean))
+    np.fill_diagonal(distances, 0)
+    return distances
+
+
+def pairwise(mixed: np.ndarray, real: np.ndarray) -> Measure:
+    """Mean distance between two mixed over that between two real faces; 1 keeps all variety.
+
+    `mixed`, `real`: `pairwise_distances` [n, n] with n >= 2. Units: mixes; faces. A mean over pairs p' D p is no mean
+    over units, so each unit's row also says which unit it is: their mean is p itself.
+    """
+    groups = tuple(np.concatenate([distances, np.eye(len(distances))], axis=1) for distances in (mixed, real))
+
+    def mean_of_pairs(mean: np.ndarray) -> np.ndarray:
+        count = mean.shape[1] // 2
+        return (mean[:, :count] * mean[:, count:]).sum(axis=1) * count / (count - 1)
+
+    def statistics(made: np.ndarray, natural: np.ndarray) -> dict[str, np.ndarray]:
+        return {"pairwise": mean_of_pairs(made) / np.maximum(mean_of_pairs(natural), 1e-30)}
+
+    return Measure(groups, statistics)
+
+
+def ellipse_area(name: str, made: np.ndarray, train: np.ndarray) -> Measure:
+    """Area of the 95 % ellipse of made over that of training faces, in the plane of the first two components.
+
+    The paper's Fig. 6. Of Gaussians, the ratio of the roots of the covariances' determinants; `made` and `train` are
+    scores [n, at least 2]. Units: made faces.
+    """
+
+    def moments(scores: np.ndarray) -> np.ndarray:
+        x, y = scores[:, :2].astype(np.float64).T
+        return np.stack([x, y, x * x, y * y, x * y], axis=1)
+
+    def area(mean: np.ndarray, count: int) -> np.ndarray:
+        x, y, xx, yy, xy = mean.T
+        determinant = (xx - x * x) * (yy - y * y) - (xy - x * y) ** 2
+        return np.sqrt(np.maximum(determinant, 0)) * count / max(count - 1, 1)
+
+    whole = max(float(area(moments(train).mean(axis=0), len(train))), 1e-30)
+    return Measure((moments(made),), lambda mean: {name: area(mean, len(made)) / whole})
+
+
 def realism(
     name: str,
     train_made: np.ndarray,
@@ -316,6 +386,31 @@ def realism(
     return Measure((made, real), lambda a, b: {name: ((a + b) / 2).max(axis=1)})
 
 
+def nearest_neighbour_accuracy(name: str, made: np.ndarray, real: np.ndarray) -> Measure:
+    """1-NNA: how often the nearest other point of made and real ones together is of the same kind, in %.
+
+    50 when they cannot be told apart, towards 0 when made ones are copies of these real ones (Lopez-Paz & Oquab 2017).
+    So `made` must not depend on `real`; both are scores [n, R], as many of the one as of the other. The mean alone
+    deceives: where made faces crowd among the real ones, all of the one and none of the other are recognised, so
+    either kind is given beside it. Units: made; real.
+    """
+    points = np.concatenate([made, real]).astype(np.float64)
+    label = np.repeat([True, False], [len(made), len(real)])
+    own = np.einsum("ni,ni->n", points, points)
+    squares = own[:, None] + own - 2 * points @ points.T
+    np.fill_diagonal(squares, np.inf)
+    right = 100.0 * (label[squares.argmin(axis=1)] == label)[:, None]
+
+    def statistics(of_made: np.ndarray, of_real: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            name: (of_made + of_real)[:, 0] / 2,
+            f"{name}_made": of_made[:, 0],
+            f"{name}_real": of_real[:, 0],
+        }
+
+    return Measure((right[label], right[~label]), statistics)
+
+
 def nearest_distances(made: np.ndarray, blocks: Iterator[np.ndarray], mean: np.ndarray) -> np.ndarray:
     """Specificity: mean per-vertex distance of made faces to their nearest training face, float64 [n], mm.
 
@@ -335,3 +430,18 @@ def nearest_distances(made: np.ndarray, blocks: Iterator[np.ndarray], mean: np.n
         for face in closer:
             result[face] = vertex_distances(made[face], block[nearest[face]]).mean()
     return result
+
+
+def interpolation(steps: np.ndarray) -> Measure:
+    """How evenly a face changes while one part's code goes from its own to another's in equal steps.
+
+    `steps` [n, T]: symmetric Hausdorff distance between each step and the one before, mm, from
+    `hausdorff.interpolation_steps`. Their mean, and the largest over the mean: 1 is even. Units: interpolations.
+    """
+    rows = np.stack([steps.mean(axis=1), steps.max(axis=1)], axis=1)
+
+    def statistics(mean: np.ndarray) -> dict[str, np.ndarray]:
+        evenness = mean[:, 1] / np.maximum(mean[:, 0], 1e-30)
+        return {"interpolation_step": mean[:, 0], "interpolation_evenness": evenness}
+
+    return Measure((rows,), statistics)

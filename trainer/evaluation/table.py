@@ -5,17 +5,27 @@ from __future__ import annotations
 
 from .metrics import ROWS
 
+RATIOS = {
+    "against_pca": "global PCA",
+    "against_closed_form": "the best closed form of any weights",
+    "against_own_closed_form": "the best closed form of its own weights",
+}
+
 
 def _number(value: float | int) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def _cell(cell: dict | None) -> str:
+    """Value, interval and, over several seeds, the range."""
     if cell is None or cell["value"] is None:
         return "-"
-    if "low" not in cell:
-        return _number(cell["value"])
-    return f"{_number(cell['value'])} [{_number(cell['low'])}, {_number(cell['high'])}]"
+    text = _number(cell["value"])
+    if "low" in cell:
+        text += f" [{_number(cell['low'])}, {_number(cell['high'])}]"
+    if "runs" in cell:
+        text += f" {_number(min(cell['runs']))}..{_number(max(cell['runs']))}"
+    return text
 
 
 def _grid(rows: list[list[str]]) -> list[str]:
@@ -25,7 +35,7 @@ def _grid(rows: list[list[str]]) -> list[str]:
 
 
 def format_table(results: dict) -> str:
-    """One row per metric, one column per model; then against global PCA, then trained against closed form."""
+    """One row per metric, one column per model; then the trained ones against global PCA and the best closed forms."""
     models = results["models"]
     rows = [
         ["", "unit", *models],
@@ -41,9 +51,11 @@ def format_table(results: dict) -> str:
     for key, row in ROWS.items():
         cells = [_cell(model["metrics"].get(key)) for model in models.values()]
         rows.append([row.label, row.unit, *cells])
+    legend = f"{100 * results['interval']:.0f} % bootstrap intervals in brackets"
+    if any("runs" in cell for model in models.values() for cell in model["metrics"].values()):
+        legend += ", then least..most over seeds"
     lines = [
-        f"{results['test_faces']} test and {results['train_faces']} training faces of {results['dataset']}; "
-        f"{100 * results['interval']:.0f} % bootstrap intervals in brackets.",
+        f"{results['test_faces']} test and {results['train_faces']} training faces of {results['dataset']}; {legend}.",
         "",
         *_grid(rows),
         "",
@@ -54,20 +66,37 @@ def format_table(results: dict) -> str:
         lines.append(
             f"The training faces span only {results['training_dimensions']} dimensions; PCA needs no more."
         )
-    for name, ratios in results["against_pca"].items():
-        lines.append(
-            f"{name} against {results['small_pca']}: reconstruction {_cell(ratios['reconstruction'])}, "
-            f"swap cycle {_cell(ratios['swap_cycle'])} of its."
-        )
-    if results["comparison"]:
-        lines += ["", *_verdict(results["comparison"])]
+    for name, comparison in results["comparisons"].items():
+        for group, title in RATIOS.items():
+            if group in comparison:
+                ratios = [f"{ROWS[key].label} {_cell(c)} ({c['against']})" for key, c in comparison[group].items()]
+                lines.append(f"{name} over {title}: {'; '.join(ratios)}.")
+    for tried in results["closed_forms"]:
+        lines += ["", *_closed_forms(tried)]
+    for name, comparison in results["comparisons"].items():
+        if "metrics" in comparison:
+            lines += ["", *_verdict(name, comparison["metrics"])]
     return "\n".join(lines) + "\n"
 
 
-def _verdict(comparison: dict) -> list[str]:
-    title = f"{comparison['trained']} against the best closed form"
+def _closed_forms(tried: dict) -> list[str]:
+    """Reconstruction and swap cycle of each setting, a column for each noise."""
+    candidates = tried["candidates"]
+    noises = sorted({candidate["sigma_n"] for candidate in candidates})
+    rows: dict[tuple, list[str]] = {}
+    for candidate in candidates:
+        sizes = " ".join(map(str, candidate["code_sizes"]))
+        key = candidate["weights"], candidate["allocation"], sizes
+        rows.setdefault(key, []).append(f"{candidate['reconstruction']:.4f} / {candidate['swap_cycle']:.4f}")
+    header = ["weights", "part sizes by", "part code sizes", *(f"noise {noise:g} mm" for noise in noises)]
+    title = f"Closed forms for {', '.join(tried['trained'])}: reconstruction / swap cycle, mm."
+    return [title, *_grid([header, *([*key, *cells] for key, cells in rows.items())])]
+
+
+def _verdict(name: str, metrics: dict) -> list[str]:
+    title = f"{name} against the best closed form of its own weights"
     rows = [[title, "trained", "closed form", "difference", "paired", "against its interval"]]
-    for key, entry in comparison["metrics"].items():
+    for key, entry in metrics.items():
         low, high = entry["difference_interval"]
         rows.append(
             [
@@ -80,8 +109,8 @@ def _verdict(comparison: dict) -> list[str]:
             ]
         )
     lines = _grid(rows)
-    for column, title in ((-2, "Paired differences"), (-1, "Against the closed form's interval")):
+    for column, heading in ((-2, "Paired differences"), (-1, "Against the closed form's interval")):
         words = [row[column] for row in rows[1:]]
         counts = ", ".join(f"{words.count(word)} {word}" for word in ("better", "worse", "within"))
-        lines.append(f"{title}: {counts}.")
+        lines.append(f"{heading}: {counts}.")
     return lines

@@ -20,7 +20,6 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from backend.errors import LwaeError
 from trainer.mesh.topology import adjacency, geodesic_distances, umbrella_laplacian
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+
+from tests.toy import sphere
+from trainer.mesh.topology import polygon_edges, triangulate, umbrella_laplacian
+from trainer.weights.seams import Seams, moved_borders, seam_matrix, seam_weights
+
+
+@pytest.fixture(scope="module")
+def ball():
+    """A ball whose upper and lower half vary on their own, smoothly; faces [S, N, 3], mean, triangles, edges."""
+    mean, sizes, corners = sphere(24, 48)
+    rng = np.random.default_rng(0)
+    upper = 1 / (1 + np.exp(-mean[:, 2] / 15))
+    outwards = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    amounts = 5 * rng.normal(size=(200, 2))
+    faces = mean + (amounts @ np.stack([upper, 1 - upper]))[:, :, None] * outwards + 0.02 * rng.normal(size=mean.shape)
+    return faces.astype(np.float32), faces.mean(axis=0), triangulate(sizes, corners), polygon_edges(sizes, corners)
+
+
+@pytest.fixture(scope="module")
+def seams(ball):
+    return Seams(*ball)
+
+
+def halves(height, border=0.0):
+    return np.stack([height > border, height <= border], axis=1).astype(float)
+
+
+def test_seam_matrix_is_the_quadratic_form_it_claims_to_be(ball):
+    faces, mean, _, edges = ball
+    deviation = faces.astype(np.float64) - mean
+    matrix = seam_matrix(deviation.transpose(1, 0, 2).astype(np.float32), edges)
+    assert abs(matrix @ np.ones(len(mean))).max() < 1e-9
+    weights = np.random.default_rng(2).random(len(mean))
+    laplacian = umbrella_laplacian(edges, len(mean))
+    natural = np.einsum("snc->n", np.stack([laplacian @ d for d in deviation]) ** 2)
+    # L (w D) - w (L D) is sum_i L_vi (w_i - w_v) D_i
+    mixed = np.stack([laplacian @ (weights[:, None] * d) - weights[:, None] * (laplacian @ d) for d in deviation])
+    expected = (np.einsum("snc->n", mixed**2) / natural).sum()
+    assert weights @ (matrix @ weights) == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_predicted_seam_is_that_of_mixed_faces(ball, seams):
+    faces, mean, _, edges = ball
+    weights = halves(mean[:, 2])
+    laplacian = umbrella_laplacian(edges, len(mean))
+    rng = np.random.default_rng(1)
+    deviation = faces[:60] - mean
+    first, second = deviation[rng.integers(60, size=2000)], deviation[rng.integers(60, size=2000)]
+    mixed = weights[:, :1] * first + weights[:, 1:] * second
+
+    def bending(x):
+        return np.mean([((laplacian @ face) ** 2).sum(axis=1) for face in x], axis=0)
+
+    ratio = np.sqrt(np.percentile(bending(mixed) / bending(deviation), 95))
+    assert seams.seam(weights) == pytest.approx(ratio, rel=0.15)
+
+
+def test_weights_are_smooth_and_stay_at_home(seams):
+    hard = halves(seams.mean[:, 2])
+    weights = seam_weights(hard, seams)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-9)
+    assert seams.seam(weights) < 0.6 * seams.seam(hard)
+    far = seams.border_distance(hard.argmax(axis=1)) > 40
+    assert np.abs(weights - hard)[far].max() < 0.01
+
+
+def test_ragged_borders_become_short(seams):
+    x, y, z = seams.mean.T
+    ragged = halves(z, 12 * np.sign(np.sin(12 * np.arctan2(x, y))))
+    moved = moved_borders(ragged, seams)
+
+    def length(parts):
+        label = parts.argmax(axis=1)
+        return (label[seams.edges[:, 0]] != label[seams.edges[:, 1]]).sum()
+
+    assert length(moved) < 0.8 * length(ragged)
+    assert set(np.unique(moved)) == {0.0, 1.0}
+
+
+def test_no_part_vanishes(seams):
+    label = np.zeros(len(seams.mean), dtype=int)
+    label[seams.mean[:, 2].argmax()] = 1  # a single vertex, which short borders would swallow
+    assert len(np.unique(moved_borders(np.eye(2)[label], seams).argmax(axis=1))) == 2
+
+
+def test_one_part_alone_has_no_border(seams):
+    whole = np.ones((len(seams.mean), 1))
+    np.testing.assert_array_equal(seam_weights(whole, seams), whole)
+
+
+def test_response_is_the_share_that_arrives(seams):
+    weights = np.full((len(seams.mean), 2), 0.5)
+    weights[:, 0] += 0.25
+    np.testing.assert_allclose(seams.response(weights), [0.75, 1.0])  # nowhere strongest: nothing wanted

@@ -64,7 +64,7 @@ def test_weights_are_smooth_and_stay_at_home(seams):
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-9)
     assert seams.seam(weights) < 0.6 * seams.seam(hard)
     far = seams.border_distance(hard.argmax(axis=1)) > 40
-    assert np.abs(weights - hard)[far].max() < 0.01
+    assert np.abs(weights - hard)[far].max() < 0.05
 
 
 def test_ragged_borders_become_short(seams):

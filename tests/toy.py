@@ -47,8 +47,9 @@ def toy_model(
     weights = np.exp(-(((mean[:, 2] - centres[:, None]) / 35) ** 2)) ** 1.5
     weights = (weights / weights.sum(0)).astype(np.float32)
     weights[weights < 0.01] = 0
-    # As a model file holds them, and what does not move any vertex as zero.
-    weights = (weights / weights.sum(0)).astype(np.float16).astype(np.float32)
+    # Multiples of 1/1024, which a model file holds exactly.
+    weights = np.round(1024 * weights / weights.sum(0)) / 1024
+    weights[weights.argmax(0), np.arange(n)] += 1 - weights.sum(0)
     network = {"mass": np.full(n, 4096 / n, dtype=np.float32)}
     for k in range(parts):
         vertices = np.flatnonzero(weights[k] > 0).astype(np.int32)

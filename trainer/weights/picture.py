@@ -54,6 +54,9 @@ def save_parts_picture(
     pictures = [studio.colours(vertices, camera, weights.T @ palette) for camera in cameras]
     figure = picture_grid([pictures], gap=24, foot=50)
     handles = [Patch(color=colour, label=name) for colour, name in zip(palette, part_names, strict=True)]
-    figure.legend(handles=handles, loc="lower center", ncols=min(len(handles), 8), frameon=False, fontsize=TEXT)
+    across = min(len(handles), 8)
+    legend = figure.legend(handles=handles, loc="lower center", ncols=across, frameon=False, fontsize=TEXT)
+    for name in legend.get_texts():
+        name.set_parse_math(False)
     with atomic_write(path) as stream:
         FigureCanvasAgg(figure).print_png(stream)

@@ -85,6 +85,7 @@ def test_a_file_that_comes_meanwhile_is_not_lost(tmp_path):
 
 def test_empty_folders_and_links(tmp_path):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".DS_Store").write_bytes(b"left by a file manager")
     write(tmp_path / "empty")
     os.symlink(tmp_path / "empty", tmp_path / "link")
     write(tmp_path / "link", "second")

@@ -118,11 +118,11 @@ def test_one_part_and_another_mesh(data, tmp_path):
     )
     path = tmp_path / "scrap"
     write_dataset(path, iter([faces]), 40, template, name="scrap", licence="", provenance="", seed=0)
-    save_weights(path, np.ones((1, 6), np.float32), ["all & <everything>"])
+    save_weights(path, np.ones((1, 6), np.float32), ["all & <everything> $\\frac$"])
     run = create_run(tmp_path / "run", path, "local", SMALL["local"] | {"epochs": 1})
     training.train(run)
     page = report_run(run.path)
-    assert len(images(page)) == 8 and "all &amp; &lt;everything&gt;" in page.read_text()
+    assert len(images(page)) == 8 and "all &amp; &lt;everything&gt; $\\frac$" in page.read_text()
 
 
 def test_combinations_change_one_part_and_nothing_else(trained):

@@ -18,7 +18,7 @@ def curves_plate(history: Sequence[dict[str, float]]) -> Plate | None:
     """Mean losses of each epoch on a logarithmic scale; None before the first epoch is complete.
 
     Args:
-        history: of a checkpoint: losses by name, in mm, epoch after epoch.
+        history: of a checkpoint: losses by name, epoch after epoch.
     """
     curves = {name: [losses[name] for losses in history] for name in (history[0] if history else ())}
     curves = {name: values for name, values in curves.items() if min(values) > 0}
@@ -37,7 +37,7 @@ def curves_plate(history: Sequence[dict[str, float]]) -> Plate | None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.legend(frameon=False, fontsize=SMALL + 0.5, labelcolor=INK)
     axes.set_xlabel("epoch", size=SMALL, color=INK)
-    axes.set_ylabel("mean loss of the epoch, mm", size=SMALL, color=INK)
+    axes.set_ylabel("mean of the epoch", size=SMALL, color=INK)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(1 - 0.03 * len(history), 1.03 * len(history))
     axes.tick_params(labelsize=SMALL, colors=PALE, width=0.6)
@@ -46,7 +46,7 @@ def curves_plate(history: Sequence[dict[str, float]]) -> Plate | None:
     for side, spine in axes.spines.items():
         spine.set(linewidth=0.6, color=PALE, visible=side in ("left", "bottom"))
     caption = (
-        "Losses on the training faces, as optimised: mean absolute difference per coordinate. Cycle: parts of "
-        "two faces exchanged, decoded, encoded, exchanged back and decoded."
+        "Losses on the training faces, as optimised. Reconstruction and cycle are mean absolute differences per "
+        "coordinate, in mm; cycle: parts of two faces exchanged, decoded, encoded, exchanged back and decoded."
     )
     return Plate("curves", "Training", caption, figure)

@@ -46,6 +46,10 @@ dd { margin: 0; overflow-wrap: anywhere; }
   h2 { break-after: avoid; margin-top: 1.5rem; }
   img { max-height: 190mm; width: auto; }
   .scroll { overflow: visible; }
+  table { font-size: 7.5pt; }
+  th, td { padding-right: .4rem; }
+  tbody th { white-space: normal; }
+  tr { break-inside: avoid; }
 }
 """
 

@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 
 from . import materials
+from .backend.eyes import IRIS_RADIUS, eye_coordinates
 from .backend.model import MM_PER_METRE, FaceModel
 
 MODIFIER_NAME = "Face Motion Blur"
@@ -59,12 +60,12 @@ def _assign_materials(mesh: bpy.types.Mesh, model: FaceModel, starts: np.ndarray
         model.polygon_vertices[starts[polygon] : starts[polygon] + model.polygon_sizes[polygon]]
         for polygon in eye_polygons
     ]
-    coordinates = materials.eye_coordinates(model.mean, polygons)
+    coordinates = eye_coordinates(model.mean, polygons)
     attribute = mesh.attributes.new(materials.EYE_ATTRIBUTE, "FLOAT_VECTOR", "POINT")
     attribute.data.foreach_set("vector", coordinates.ravel())
     slots = (model.polygon_material == 1).astype(np.int32)
     for polygon, vertices in zip(eye_polygons, polygons, strict=True):
         centre = coordinates[vertices].mean(axis=0)
-        if centre[2] == 1 and np.hypot(centre[0], centre[1]) < materials.IRIS_RADIUS:
+        if centre[2] == 1 and np.hypot(centre[0], centre[1]) < IRIS_RADIUS:
             slots[polygon] = 2
     mesh.polygons.foreach_set("material_index", slots)

@@ -37,14 +37,21 @@ def sphere(rings: int = 12, segments: int = 24, radius: float = 100.0):
 
 
 def toy_model(
-    seed: int = 0, parts: int = 3, code_size: int = 4, residuals: bool = True, border_strength: float = 0.8
+    seed: int = 0,
+    parts: int = 3,
+    code_size: int = 4,
+    residuals: bool = True,
+    border_strength: float | None = None,
+    sharpness: float = 1.5,
 ) -> FaceModel:
-    """A sphere whose parts are horizontal bands with smooth borders; preset `local`."""
+    """A sphere whose parts are horizontal bands with smooth borders; preset `local`, linear without residuals."""
+    if border_strength is None:
+        border_strength = 0.8 if residuals else 0.0
     rng = np.random.default_rng(seed)
     mean, sizes, corners = sphere()
     n = len(mean)
     centres = np.linspace(80, -80, parts)
-    weights = np.exp(-(((mean[:, 2] - centres[:, None]) / 35) ** 2)) ** 1.5
+    weights = np.exp(-(((mean[:, 2] - centres[:, None]) / 35) ** 2)) ** sharpness
     weights = (weights / weights.sum(0)).astype(np.float32)
     weights[weights < 0.01] = 0
     # Multiples of 1/1024, which a model file holds exactly.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m trainer`: prepare, weights, train, evaluate, export."""
+"""`python -m trainer`: prepare, weights, train, evaluate, report, export."""
 
 from __future__ import annotations
 
@@ -112,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too")
     evaluate.set_defaults(run=_evaluate)
+
+    report = commands.add_parser("report", help="a page of figures of a run, to be put beside the paper")
+    report.add_argument("path", type=Path, metavar="RUN")
+    report.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/report")
+    report.set_defaults(run=_report)
 
     export = commands.add_parser("export", help="write a run's model as one file for Blender")
     export.add_argument("path", type=Path, metavar="RUN")
@@ -239,6 +244,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     results = evaluate_runs(options.paths, options.seed, options.seeds)
     print(format_table(results))  # First, so that a full disk does not lose it.
     write_results(results, options.paths[0], options.out)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from .report.report_run import report_run
+
+    print(report_run(options.path, options.out))
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -102,7 +102,7 @@ class Run:
         network = torch_network(model)
         network.load_state_dict(state["network"])
         model = dataclasses.replace(model, network=model.network | network.export_arrays())
-        model.header["training"] = {"epochs": state["epoch"], **self.config}
+        model.header["training"] = {**self.config, "epochs": state["epoch"]}
         return model
 
 

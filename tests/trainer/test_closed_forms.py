@@ -23,7 +23,7 @@ from trainer.evaluation.testbed import TestBed
 
 @pytest.fixture(scope="module")
 def model():
-    return toy_model(residuals=False)
+    return toy_model(residuals=False, sharpness=4)
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ def test_hidden_vertices():
 def test_picture_is_a_png(heads, tmp_path):
     _, triangles, mean = heads
     weights = np.eye(3)[np.digitize(-mean[:, 2], [-40, 40])].T
-    save_parts_picture(tmp_path / "parts.png", mean, triangles, weights, ["top", "middle", "bottom"], size=80)
+    save_parts_picture(tmp_path / "parts.png", mean, triangles, weights, ["top", "$\\middle$", "bottom"], size=80)
     assert (tmp_path / "parts.png").read_bytes().startswith(b"\x89PNG")
 
 

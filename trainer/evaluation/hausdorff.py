@@ -17,8 +17,8 @@ def hausdorff_distance(a: np.ndarray, b: np.ndarray, triangles: np.ndarray) -> f
     """How far the worse of two meshes gets from the other: the largest distance of a vertex of one to the surface
     of the other, both ways, in their unit.
 
-    Exact for the vertices (points inside a triangle may be farther, by less than its size). A vertex can be no
-    farther from a surface than from its nearest vertex, so few have to be projected.
+    Exact for the vertices (points inside a triangle may be farther, by less than its size); those without a triangle
+    do not count. A vertex can be no farther from a surface than from its nearest vertex, so few have to be projected.
 
     Args:
         a, b: [N, 3], sharing `triangles` [T, 3].
@@ -47,8 +47,8 @@ def interpolation_steps(
 
 
 def _one_way(points: np.ndarray, vertices: np.ndarray, triangles: np.ndarray) -> float:
-    points, vertices = points.astype(np.float64), vertices.astype(np.float64)
     used = np.unique(triangles)
+    points, vertices = points[used].astype(np.float64), vertices.astype(np.float64)
     bound = cKDTree(vertices[used]).query(points)[0]
     order = np.argsort(-bound)
     farthest = 0.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainer.evaluation.hausdorff import hausdorff_distance
 from trainer.evaluation.metrics import vertex_distances
 
-from .hausdorff import hausdorff_distance
 from .plate import Plate, Scale, picture_grid
 from .rasteriser import fit_camera
 from .subject import Subject

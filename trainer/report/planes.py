@@ -10,10 +10,10 @@ from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 
 from trainer.evaluation.baselines import fit_pca
+from trainer.evaluation.ellipse import Ellipse
 from trainer.evaluation.evaluate import SCORES, TestBed
 from trainer.evaluation.metrics import in_blocks
 
-from .ellipse import Ellipse
 from .plate import DOTS, INK, PALE, SMALL, TEXT, Plate
 from .subject import SEED, Subject
 

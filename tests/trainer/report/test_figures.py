@@ -8,9 +8,9 @@ import pytest
 
 from tests.toy import toy_model
 from trainer.datasets.dataset import load_dataset
+from trainer.evaluation.hausdorff import hausdorff_distance
 from trainer.latent import fit_latent
 from trainer.report import interpolation, planes, reconstructions
-from trainer.report.hausdorff import hausdorff_distance
 from trainer.report.subject import Subject
 from trainer.report.views import BEHIND, BESIDE, view_of_part
 

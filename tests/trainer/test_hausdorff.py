@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from tests.toy import sphere
+from trainer.evaluation.hausdorff import hausdorff_distance
 from trainer.mesh.closest_point import closest_points
 from trainer.mesh.topology import triangulate
-from trainer.report.hausdorff import hausdorff_distance
 
 
 def farthest(points, vertices, triangles):

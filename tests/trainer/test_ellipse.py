@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from trainer.report.ellipse import Ellipse
+from trainer.evaluation.ellipse import Ellipse
 
 
 @pytest.fixture

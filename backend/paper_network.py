@@ -41,7 +41,7 @@ class PaperConfig:
         local_weights: False weighs all parts alike everywhere (ablation).
         projections: False hands z itself to every part (ablation).
         statistics: std per vertex and coordinate ("vertex", as CoMA) or one number ("scalar").
-        variational: the encoder was trained to give a Gaussian per face, all of them together N(0, I).
+        variational: the encoder is trained to give a Gaussian per face, drawn towards N(0, I).
     """
 
     parts: int = 4

@@ -257,6 +257,10 @@ def test_the_variational_flag(data, tmp_path, capsys):
     opened = open_run(tmp_path / "run")
     assert opened.config["variational"] and opened.start_model().header["network"]["variational"]
     assert opened.read_checkpoint()["history"][-1]["kl"] > 0
+    model, dataset = opened.trained_model(), opened.dataset
+    codes = NumpyDecoder(model).encode(dataset.vertices[dataset.train])
+    np.testing.assert_allclose(model.prior.mean, codes.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(model.prior.covariance, np.cov(codes.T), atol=2e-3 * codes.var(axis=0).max())
     assert main(["train", "--resume", run, "--variational"]) == 0
     assert main(["train", str(data), "--variational", "--out", str(tmp_path / "other")]) == 1
     assert "local has no option variational" in capsys.readouterr().err

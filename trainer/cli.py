@@ -113,6 +113,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, metavar="FILE", help="write the JSON here too")
     evaluate.set_defaults(run=_evaluate)
 
+    realism = commands.add_parser("realism", help="what it costs to make mixes of a run plausible; realism.json")
+    realism.add_argument("path", type=Path, metavar="RUN")
+    realism.add_argument("--seed", type=_seed, default=0, help="of mixes and classifiers")
+    realism.set_defaults(run=_realism)
+
     report = commands.add_parser("report", help="a page of figures of a run, to be put beside the paper")
     report.add_argument("path", type=Path, metavar="RUN")
     report.add_argument("--out", type=Path, metavar="DIR", help="default: RUN/report")
@@ -244,6 +249,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     results = evaluate_runs(options.paths, options.seed, options.seeds)
     print(format_table(results))  # First, so that a full disk does not lose it.
     write_results(results, options.paths[0], options.out)
+
+
+def _realism(options: argparse.Namespace) -> None:
+    from .evaluation.realism_curve import format_curve, realism_of_run
+
+    print(format_curve(realism_of_run(options.path, options.seed)))
 
 
 def _report(options: argparse.Namespace) -> None:

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+
+from backend.numpy_decoder import NumpyDecoder
+from tests.toy import toy_model
+from tests.trainer.test_evaluate import toy_dataset
+from trainer.evaluation.realism_curve import AMOUNTS, format_curve, realism_curve
+from trainer.evaluation.regions import find_regions
+from trainer.evaluation.testbed import TestBed
+from trainer.latent import fit_latent
+
+
+@pytest.fixture(scope="module")
+def rows():
+    dataset = toy_dataset(toy_model(residuals=False))
+    model = fit_latent(toy_model(residuals=False), dataset)
+    return realism_curve(NumpyDecoder(model), TestBed.of(dataset, 0), find_regions(model))
+
+
+def test_every_kind_way_and_amount_is_there(rows):
+    assert len(rows) == 2 * 2 * len(AMOUNTS)
+    assert all(0 <= row["told"] <= 100 and np.isfinite(row["transfer"]) for row in rows)
+    assert len(format_curve(rows).splitlines()) == len(rows) + 1
+
+
+def test_both_ways_start_from_the_mix_itself_and_end_in_the_same_face(rows):
+    for kind in ("K donors", "one part"):
+        curves = [[r for r in rows if r["kind"] == kind and r["way"].startswith(way)] for way in ("ble", "bou")]
+        for place in (0, -1):
+            assert curves[0][place]["told"] == curves[1][place]["told"]
+            assert curves[0][place]["transfer"] == pytest.approx(curves[1][place]["transfer"], abs=1e-3)
+        assert curves[0][0]["transfer"] > 0.8

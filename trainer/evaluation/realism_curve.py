@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What realism costs: how well mixes are told from real faces, against how much of the donors is left.
+
+Two ways from a mix to a plausible face are compared: blending it with its optimal transport, and the bounded transport
+of `backend.harmonise`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from backend.decoder import Decoder
+from backend.files import atomic_write
+from backend.harmonise import Harmoniser
+from backend.torch_decoder import TorchDecoder
+from trainer.run import open_run
+
+from . import metrics, mixing
+from .measure import realism_at
+from .metrics import in_blocks
+from .regions import Regions, find_regions
+from .testbed import TestBed
+
+AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+
+
+def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict]:
+    """One row for each kind of mix (K donors; one part of another face), way and amount.
+
+    Returns:
+        Rows with `kind`, `way`, `amount`, `told` (%, the worse of two classifiers) and `transfer` (share of what the
+        donors' parts should bring over their cores, see `metrics.responsiveness`; mean over parts).
+    """
+    model, parts = decoder.model, decoder.model.part_count
+    harmonise = Harmoniser(model)
+    train = np.concatenate([decoder.encode(block) for block in bed.train_blocks()])
+    test = in_blocks(decoder.encode, bed.test)
+
+    def table(kind: str, faces: int, purpose: int) -> np.ndarray:
+        if kind == "K donors":
+            return mixing.donor_mixes(bed.rng(purpose), faces, parts)
+        return mixing.pick_one_part(bed.rng(purpose + 1), mixing.one_part_swaps(bed.rng(purpose), faces, parts))
+
+    def bounded(codes: np.ndarray, donors: np.ndarray, amount: float) -> np.ndarray:
+        result = np.empty_like(codes)
+        patterns = np.array([[list(row).index(donor) for donor in row] for row in donors])
+        for pattern in np.unique(patterns, axis=0):
+            rows = (patterns == pattern).all(axis=1)
+            result[rows] = harmonise(codes[rows], amount, list(pattern))
+        return result
+
+    def blended(codes: np.ndarray, donors: np.ndarray, amount: float) -> np.ndarray:
+        return codes + np.float32(amount) * (bounded(codes, donors, 1.0) - codes)
+
+    ways: dict[str, Callable] = {"blended transport": blended, "bounded transport": bounded}
+    rows = []
+    for kind in ("K donors", "one part"):
+        of_train, of_test = table(kind, len(train), 6), table(kind, len(test), 1)
+        mixed_train, mixed_test = (
+            mixing.mix_codes(model, codes, donors) for codes, donors in ((train, of_train), (test, of_test))
+        )
+        for way, moved in ways.items():
+            for amount in AMOUNTS:
+                codes = moved(mixed_test, of_test, amount)
+                told = realism_at("told", decoder, bed, moved(mixed_train, of_train, amount), codes).values()["told"]
+                transfer = _transfer(in_blocks(decoder.decode, codes), bed, of_test, regions)
+                rows.append({"kind": kind, "way": way, "amount": amount, "told": told, "transfer": transfer})
+    return rows
+
+
+def _transfer(made: np.ndarray, bed: TestBed, donors: np.ndarray, regions: Regions) -> float:
+    """Mean over the parts that were given of <made - base, donor - base> / |donor - base|^2 over their cores.
+
+    The base is the face that most parts come from, or the mean face where all come from different ones.
+    """
+    count, parts = donors.shape
+    base = np.repeat(bed.pca.mean[None], count, axis=0)
+    for row, given in enumerate(donors):
+        labels, counts = np.unique(given, return_counts=True)
+        if counts.max() > 1:
+            base[row] = bed.test[labels[counts.argmax()]]
+    sums = np.zeros((parts, 2))
+    for part in range(parts):
+        wanted = bed.test[donors[:, part]] - base
+        sums[part] = metrics.transfer_sums(made - base, wanted, regions.core == part).sum(axis=0)
+    given = sums[:, 1] > 0
+    return float(np.mean(sums[given, 0] / sums[given, 1]))
+
+
+def realism_of_run(path: Path, seed: int = 0) -> list[dict]:
+    """The curve of a trained run; writes RUN/realism.json.
+
+    Raises:
+        LwaeError: when the run is not trained, its data set is gone, or its preset has no linear bases.
+    """
+    run = open_run(path)
+    model = run.trained_model()
+    rows = realism_curve(TorchDecoder(model), TestBed.of(run.dataset, seed), find_regions(model))
+    with atomic_write(run.path / "realism.json", "w", encoding="utf-8") as stream:
+        json.dump({"seed": seed, "rows": rows}, stream, indent=1)
+    return rows
+
+
+def format_curve(rows: list[dict]) -> str:
+    """The rows as plain text."""
+    lines = [f"{'mix':10} {'way':18} {'amount':>6} {'told from real':>14} {'transfer':>9}"]
+    for row in rows:
+        lines.append(
+            f"{row['kind']:10} {row['way']:18} {row['amount']:6.2f} {row['told']:13.1f}% {row['transfer']:9.3f}"
+        )
+    return "\n".join(lines)

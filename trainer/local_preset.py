@@ -20,7 +20,7 @@ DEFAULTS = {
     "coefficients": 32,
     "borders": 16,
     "dropout": 0.2,
-    "epochs": 60,
+    "epochs": 40,
     "batch_size": 64,
     "learning_rate": 3e-3,
     "weight_decay": 0.1,

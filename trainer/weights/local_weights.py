@@ -35,6 +35,7 @@ LOOSE_SHARE = 0.1  # a component with a smaller share of the vertices belongs wh
 CUTOFF = 1e-3  # smaller weights become 0, so that a part has its own vertices and no others
 DIFFUSION_STEPS = 4
 SEAM_SHARPEN = 32
+RIM_MM = 10.0  # around a loose component
 FACE_BLOCK = 64  # faces read at a time
 
 
@@ -117,7 +118,8 @@ def local_weights(
         weights = diffuse(weights, triangles)
     elif smoothing == "seam":
         polygon_edges = triangle_edges(triangles) if edges is None else edges
-        weights = seam_weights(weights, Seams(vertices, mean, triangles, polygon_edges))
+        weights, held = keep_rims(weights, mean, triangles)
+        weights = seam_weights(weights, Seams(vertices, mean, triangles, polygon_edges), held)
     weights = partition_of_unity(weights)
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
@@ -272,6 +274,23 @@ def keep_loose_components_whole(weights: np.ndarray, mean: np.ndarray, triangles
     result = weights.copy()
     result[loose] = np.eye(weights.shape[1])[votes.argmax(axis=1)[component[loose]]]
     return result
+
+
+def keep_rims(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What lies around a small loose component goes with it: eyelids of one person do not fit eyeballs of another.
+
+    Returns:
+        weights [N, K], and bool [N], the loose components and their rims.
+    """
+    loose = loose_vertices(mean, triangles)
+    if not loose.any():
+        return weights, loose
+    inside = np.flatnonzero(loose)
+    distance, nearest = cKDTree(mean[inside]).query(mean, distance_upper_bound=RIM_MM)
+    held = np.isfinite(distance)
+    result = weights.copy()
+    result[held] = weights[inside[nearest[held]]]
+    return result, held
 
 
 def diffuse(weights: np.ndarray, triangles: np.ndarray, steps: int = DIFFUSION_STEPS) -> np.ndarray:

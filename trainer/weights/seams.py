@@ -118,16 +118,17 @@ class Seams:
         return float(np.sqrt(np.percentile(mixed / self._natural, 95)))
 
 
-def seam_weights(hard: np.ndarray, seams: Seams) -> np.ndarray:
+def seam_weights(hard: np.ndarray, seams: Seams, held: np.ndarray | None = None) -> np.ndarray:
     """Weights with good borders from hard ones (steps 1 and 2 above).
 
     Args:
         hard: float64 [N, K], rows sum to 1, (nearly) 0 or 1.
+        held: bool [N], vertices that borders must not pass.
 
     Returns:
         float64 [N, K], rows sum to 1; entries may be a little below 0.
     """
-    hard = moved_borders(hard, seams)
+    hard = moved_borders(hard, seams, held)
     distance = seams.border_distance(hard.argmax(axis=1))
     if not np.isfinite(distance).any():
         return hard
@@ -144,18 +145,19 @@ def seam_weights(hard: np.ndarray, seams: Seams) -> np.ndarray:
     return weights
 
 
-def moved_borders(hard: np.ndarray, seams: Seams) -> np.ndarray:
-    """Hard parts with short borders in cheap places, float64 [N, K], 0 or 1; step 1 above.
+def moved_borders(hard: np.ndarray, seams: Seams, held: np.ndarray | None = None) -> np.ndarray:
+    """Hard parts with short borders in cheap places, float64 [N, K], 0 or 1; step 1 above. `held` stay what they are.
 
     Stops early rather than let a part vanish.
     """
     parts = hard.shape[1]
-    label = hard.argmax(axis=1)
+    first = label = hard.argmax(axis=1)
     for _ in range(ROUNDS):
         distance = seams.border_distance(label)
         weights = seams.smoothed(np.eye(parts)[label], distance, ROUND_BETA, ROUND_REACH_MM, ROUND_POWER)
         weak = np.clip(LEAST_RESPONSE - seams.response(weights), 0, 0.2)
         moved = (weights + ADVANTAGE * weak).argmax(axis=1)
+        moved = moved if held is None else np.where(held, first, moved)
         if np.array_equal(moved, label) or len(np.unique(moved)) < len(np.unique(label)):
             break
         label = moved

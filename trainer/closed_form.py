@@ -7,6 +7,8 @@ The decoder adds sqrt(w_k) sigma_k U_k z_k over the parts, so that codes are in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.linalg import eigh
 
@@ -15,10 +17,16 @@ from trainer.mesh.topology import vertex_areas
 
 # Below this weight a part does not move a vertex: at most a few micrometres are lost.
 SUPPORT = 1e-3
+MOST_SHARE = 4  # By variance no part gets more than so many times its equal share of the code.
 
 
 def local_arrays(
-    displacements: np.ndarray, mean: np.ndarray, triangles: np.ndarray, weights: np.ndarray, code_size: int
+    displacements: np.ndarray,
+    mean: np.ndarray,
+    triangles: np.ndarray,
+    weights: np.ndarray,
+    code_size: int,
+    allocation: str = "equal",
 ) -> dict[str, np.ndarray]:
     """The network arrays of the closed form.
 
@@ -28,16 +36,48 @@ def local_arrays(
         triangles: int [T, 3].
         weights: [K, N].
         code_size: Z_k of every part; at most S - 1 components exist.
+        allocation: "equal", or "variance": the same total, shared out by `sizes_by_variance`.
 
     Returns:
         mass float32 [N], and for each part k: part{k}/vertices int32 [n], part{k}/basis float16 [Z_k, n, 3].
     """
     arrays = {"mass": surface_mass(mean, triangles)}
+    longest = code_size * (MOST_SHARE if allocation == "variance" else 1)
     for k, weight in enumerate(weights):
         vertices = np.flatnonzero(weight > SUPPORT).astype(np.int32)
         arrays[f"part{k}/vertices"] = vertices
-        arrays[f"part{k}/basis"] = weighted_basis(displacements, vertices, weight, code_size).astype(np.float16)
+        arrays[f"part{k}/basis"] = weighted_basis(displacements, vertices, weight, longest).astype(np.float16)
+    if allocation == "variance":
+        for k, size in enumerate(sizes_by_variance(deviations(arrays, weights), code_size * len(weights))):
+            arrays[f"part{k}/basis"] = np.ascontiguousarray(arrays[f"part{k}/basis"][:size])
     return arrays
+
+
+def deviations(arrays: dict[str, np.ndarray], weights: np.ndarray) -> list[np.ndarray]:
+    """Standard deviations of the training faces along each part's components, float64 [Z_k] each, mm.
+
+    Args:
+        arrays: of `local_arrays`.
+        weights: [K, N].
+    """
+    result = []
+    for k, weight in enumerate(weights):
+        root = np.sqrt(weight[arrays[f"part{k}/vertices"]])[:, None]
+        axes = arrays[f"part{k}/basis"].astype(np.float64) / root
+        result.append(np.sqrt((axes**2).sum(axis=(1, 2))))
+    return result
+
+
+def sizes_by_variance(deviations: Sequence[np.ndarray], total: int) -> list[int]:
+    """Part code sizes Z_k with that sum: of all parts' components the largest, so that the variance left out is least
+    (reverse water-filling; Cover & Thomas 2006, section 10.3), and at least one of each part.
+
+    Parts with fewer components than asked for keep what they have.
+    """
+    parts = np.repeat(np.arange(len(deviations)), [len(own) - 1 for own in deviations])
+    order = np.argsort(-np.concatenate([own[1:] for own in deviations]), kind="stable")
+    more = np.bincount(parts[order[: total - len(deviations)]], minlength=len(deviations))
+    return [1 + int(count) for count in more]
 
 
 def weighted_basis(displacements: np.ndarray, vertices: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from .closed_form import weighted_basis
 
 DEFAULTS = {
     "code_size": 64,
+    "allocation": "variance",
     "sigma_n": 0.03,
     "encoder_iterations": 8,
     "border_strength": 0.75,
@@ -20,7 +21,7 @@ DEFAULTS = {
     "coefficients": 32,
     "borders": 16,
     "dropout": 0.2,
-    "epochs": 40,
+    "epochs": 30,
     "batch_size": 64,
     "learning_rate": 3e-3,
     "weight_decay": 0.1,

@@ -44,6 +44,7 @@ MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below wh
 LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2}
 MOST = {"dropout": 0.9, "border_strength": 1.0}
 CHOICES = {"optimiser": ("adamw", "sgd"), "schedule": ("cosine", "exponential")}
+CHOICES |= {"allocation": ("variance", "equal")}
 DEFAULTS = {"local": local_preset.DEFAULTS, "paper": paper_preset.DEFAULTS}
 
 
@@ -175,7 +176,7 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     if config["preset"] == "local":
         faces -= mean  # in place: many faces of many vertices fit in memory once, not thrice
-        arrays = local_arrays(faces, mean, triangles, weights, config["code_size"])
+        arrays = local_arrays(faces, mean, triangles, weights, config["code_size"], config["allocation"])
         code_sizes = [len(arrays[f"part{k}/basis"]) for k in range(len(weights))]
         kept = ("sigma_n", "encoder_iterations", "border_strength")
         network_config = {key: config[key] for key in kept} | {"residuals": []}

@@ -75,10 +75,10 @@ def test_bases_know_their_deviations(model, bed):
 
 def test_the_largest_components_are_kept():
     deviations = [np.array([5.0, 1.0]), np.array([9.0, 8.0, 7.0, 2.0]), np.array([0.5, 0.4, 0.3])]
-    assert allocations(deviations, [2, 2, 2]) == {"equal": [2, 2, 2], "variance": [1, 4, 1]}
+    assert allocations(deviations, 6) == {"equal": [2, 2, 2], "variance": [1, 4, 1]}
     # The second best of all are with a part that has no more.
-    assert allocations(deviations, [3, 3, 3])["equal"] == [2, 3, 3]
-    assert allocations(deviations, [3, 3, 3])["variance"] == [2, 4, 3]
+    assert allocations(deviations, 9)["equal"] == [2, 3, 3]
+    assert allocations(deviations, 9)["variance"] == [2, 4, 3]
 
 
 def test_hard_weights_need_a_core_of_every_part(model, bed):

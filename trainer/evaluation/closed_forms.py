@@ -14,7 +14,7 @@ from backend.local_network import REFERENCE_VERTICES
 from backend.model import FaceModel
 from backend.prior import Prior
 from backend.torch_decoder import TorchDecoder
-from trainer.closed_form import local_arrays
+from trainer.closed_form import MOST_SHARE, deviations, local_arrays, sizes_by_variance
 from trainer.latent import fit_prior
 from trainer.weights.local_weights import diffuse, partition_of_unity
 
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 SIGMAS = (0.01, 0.03, 0.1, 0.3)  # Of the encoder's noise, mm; the run's own joins them.
 PROJECTION_SIGMA = 1e-3  # mm; as good as none.
-MOST_SHARE = 4  # No part gets more than so many times its equal share.
 QUICK = ("reconstruction", "swap_cycle")
 
 
@@ -51,14 +50,9 @@ class LocalBases:
             displacements: float32 [S, N, 3], training faces minus their mean, mm.
             reference: model whose code size they have to serve.
         """
-        longest = MOST_SHARE * max(reference.code_sizes)
+        longest = MOST_SHARE * -(-reference.code_size // reference.part_count)
         arrays = local_arrays(displacements, reference.mean, triangles, weights, longest)
-        deviations = []
-        for part, weight in enumerate(weights):
-            root = np.sqrt(weight[arrays[f"part{part}/vertices"]])[:, None]
-            axes = arrays[f"part{part}/basis"].astype(np.float64) / root
-            deviations.append(np.sqrt((axes**2).sum(axis=(1, 2))))
-        return cls(weights, arrays, deviations)
+        return cls(weights, arrays, deviations(arrays, weights))
 
     def model(self, reference: FaceModel, sizes: Sequence[int], sigma_n: float) -> FaceModel:
         """A `local` model of the first components, without residual blocks, and with nothing yet known of its prior.
@@ -117,7 +111,7 @@ def search(reference: FaceModel, bed: TestBed) -> Search:
     for choice, weights in weight_choices(reference.weights, bed.triangles).items():
         log.info("Trying closed forms with %s weights", choice)
         bases = LocalBases.fit(train, reference, bed.triangles, weights)
-        for allocation, sizes in allocations(bases.deviations, reference.code_sizes).items():
+        for allocation, sizes in allocations(bases.deviations, reference.code_size).items():
             for sigma in noises:
                 model = bases.model(reference, sizes, sigma)
                 models.append(model)
@@ -156,18 +150,16 @@ def hard_weights(weights: np.ndarray) -> np.ndarray:
     return (weights.argmax(axis=0) == np.arange(len(weights))[:, None]).astype(np.float32)
 
 
-def allocations(deviations: Sequence[np.ndarray], sizes: Sequence[int]) -> dict[str, list[int]]:
-    """Part code sizes Z_k of the same sum: "equal", as they are, and by "variance".
+def allocations(available: Sequence[np.ndarray], total: int) -> dict[str, list[int]]:
+    """Part code sizes Z_k of the same sum: "equal", and by "variance" (see `sizes_by_variance`).
 
-    By variance: of all parts' components the largest, so that the variance left out is least (reverse water-filling);
-    at least one of each part. Parts with fewer components than asked for keep what they have.
+    Args:
+        available: the deviations of each part's components.
     """
-    available = [len(own) for own in deviations]
-    equal = [min(size, most) for size, most in zip(sizes, available, strict=True)]
-    part = np.repeat(np.arange(len(available)), np.array(available) - 1)
-    order = np.argsort(-np.concatenate([own[1:] for own in deviations]), kind="stable")
-    more = np.bincount(part[order[: sum(sizes) - len(sizes)]], minlength=len(available))
-    return {"equal": equal, "variance": [1 + int(count) for count in more]}
+    parts = len(available)
+    equal = [total // parts + (part < total % parts) for part in range(parts)]
+    equal = [min(size, len(own)) for size, own in zip(equal, available, strict=True)]
+    return {"equal": equal, "variance": sizes_by_variance(available, total)}
 
 
 def plain_projection(model: FaceModel) -> FaceModel:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.similarity import nearest_rotation
+
 
 def align_rigidly(faces: np.ndarray, reference: np.ndarray, rotate: bool = True) -> np.ndarray:
     """Move each face onto the reference with least squares, without scaling it (Kabsch 1976; Umeyama 1991).
@@ -20,10 +22,8 @@ def align_rigidly(faces: np.ndarray, reference: np.ndarray, rotate: bool = True)
     centre = reference.mean(axis=0)
     centred = faces - faces.mean(axis=1, keepdims=True)
     if rotate:
-        u, _, vt = np.linalg.svd(np.einsum("bni,nj->bij", centred, reference - centre))
-        flip = np.ones((len(faces), 1, 3))
-        flip[:, 0, 2] = np.sign(np.linalg.det(u @ vt))
-        centred = centred @ ((u * flip) @ vt)
+        rotations = nearest_rotation(np.einsum("bni,nj->bij", centred, reference - centre))
+        centred = centred @ np.swapaxes(rotations, 1, 2)
     return (centred + centre).astype(np.float32)
 
 

@@ -82,13 +82,7 @@ def linear_gram(model: FaceModel) -> np.ndarray:
     if model.preset != "local":
         raise LwaeError(f"The model {model.name!r} has no linear bases; this needs one of the preset local.")
     parts = [part_arrays(model, k) for k in range(model.part_count)]
-    gram = np.zeros((model.code_size, model.code_size))
-    for j in range(len(parts)):
-        for k in range(j, len(parts)):
-            block = _inner_products(parts[j], parts[k], model.network["mass"])
-            gram[model.part_slice(j), model.part_slice(k)] = block
-            gram[model.part_slice(k), model.part_slice(j)] = block.T
-    return gram
+    return gram_matrix(parts, model.network["mass"])
 
 
 def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -122,6 +116,25 @@ def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return inverse, found_codes(residuals), found_codes(shifts)
 
 
+def gram_matrix(bases: list[tuple[np.ndarray, np.ndarray]], mass: np.ndarray) -> np.ndarray:
+    """Weighted inner products of all vectors of some local bases (vertices [n], basis [Z, n, 3]).
+
+    Args:
+        mass: [N], weight of each vertex of the mesh.
+
+    Returns:
+        float64 [sum of Z, sum of Z], basis after basis.
+    """
+    ends = np.cumsum([len(basis) for _, basis in bases])
+    columns = [slice(end - len(basis), end) for end, (_, basis) in zip(ends, bases, strict=True)]
+    gram = np.empty((ends[-1], ends[-1]))
+    for j, left in enumerate(bases):
+        for k, right in enumerate(bases[: j + 1]):
+            gram[columns[j], columns[k]] = _inner_products(left, right, mass)
+            gram[columns[k], columns[j]] = gram[columns[j], columns[k]].T
+    return gram
+
+
 def _inner_products(left: tuple, right: tuple, mass: np.ndarray) -> np.ndarray:
     """Area-weighted inner products of two local bases (vertices [n], basis [Z, n, 3]), float64 [Z, Z']."""
     shared, in_left, in_right = np.intersect1d(left[0], right[0], return_indices=True)
@@ -148,6 +161,13 @@ class ResidualBlock:
         own = codes[:, self.columns]
         return silu(own @ self.weight0 + self.bias0) @ self.weight1 + self.bias1 + own @ self.skip
 
+    def jacobian(self, code: np.ndarray) -> np.ndarray:
+        """Derivative of the coefficients by the codes that the block sees, [C, in], at one code [D]."""
+        hidden = code[self.columns] @ self.weight0 + self.bias0
+        sigmoid = 1 / (1 + np.exp(-np.maximum(hidden, np.float32(-80))))
+        slope = sigmoid * (1 + hidden * (1 - sigmoid))
+        return (self.weight0 * slope @ self.weight1 + self.skip).T
+
     def __call__(self, codes: np.ndarray) -> np.ndarray:
         """Codes [B, D] to displacements [B, n, 3] in mm of the block's own vertices."""
         return (self.coefficients(codes) @ self.basis).reshape(len(codes), -1, 3)
@@ -163,6 +183,8 @@ class LocalNumpy:
         if not (0 <= self.iterations <= 100 and 0 < float(config["sigma_n"]) < math.inf):
             raise LwaeError("its encoder needs 0 to 100 iterations and a noise above 0.")
         _check_shapes(model.network, {"mass": (model.vertex_count,)}, "the network")
+        if not (model.network["mass"] > 0).all():
+            raise LwaeError("its vertices' shares of the surface must be above 0.")
         parts = [part_arrays(model, k) for k in range(model.part_count)]
         self.vertices = [vertices for vertices, _ in parts]
         self.bases = [basis.reshape(len(basis), -1) for _, basis in parts]

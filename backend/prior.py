@@ -76,14 +76,15 @@ class Prior:
         return result
 
     @cached_property
-    def _whitener(self) -> np.ndarray:
-        values, axes = np.linalg.eigh(self.covariance)
-        return axes / np.sqrt(values)
+    def principal_axes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Variances float64 [D] and the orthonormal axes that have them, float64 [D, D], a column each."""
+        return np.linalg.eigh(self.covariance)
 
     def mahalanobis(self, codes: np.ndarray) -> np.ndarray:
         """Root mean square distance from the mean in standard deviations, float64 [B].
 
         About 1 for faces like the training faces, larger for faces that no training face resembles.
         """
-        white = (np.atleast_2d(codes).astype(np.float64) - self.mean) @ self._whitener
+        variances, axes = self.principal_axes
+        white = (np.atleast_2d(codes).astype(np.float64) - self.mean) @ (axes / np.sqrt(variances))
         return np.sqrt(np.mean(white**2, axis=1))

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from backend.controls import join_code, split_code
+from backend.encode_mesh import encode_mesh
+from backend.errors import LwaeError
 from backend.lwae_file import load_model
 from backend.numpy_decoder import NumpyDecoder
+from tests.poses import random_rotation
 
 PATH = Path(__file__).parents[1] / "blender_lwae" / "models" / "default.lwae"
 
@@ -89,3 +92,21 @@ def test_eyeballs_stay_behind_the_lids(model, decoder):
         centre = model.mean[ball].mean(axis=0)
         skin = np.setdiff1d(np.flatnonzero(np.linalg.norm(model.mean - centre, axis=1) < 22), eyeball)
         assert (faces[:, skin, 1].min(axis=1) < faces[:, ball, 1].min(axis=1)).all()
+
+
+def test_an_existing_mesh_becomes_a_face_in_place(model, decoder):
+    """In metres, Y up, turned; then without skull and forehead; then a small head in inches."""
+    face = decoder.decode(model.prior.sample(np.random.default_rng(2), 1))[0]
+    frame = random_rotation(0) @ [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
+    missing = model.mean[:, 2] > model.mean[:, 2].mean() + 40
+    mesh = face @ frame.T / 1000 + [0, 1.6, 0]
+    whole, part = encode_mesh(decoder, mesh), encode_mesh(decoder, mesh, ~missing)
+    assert whole.pose.scale == part.pose.scale == 1000
+    assert whole.mean_error < 0.02 and part.mean_error < 0.02
+    guess = np.linalg.norm(part.pose.apply(mesh) - decoder.decode(part.code[None])[0], axis=1)[missing]
+    assert guess.mean() < 0.2 * np.linalg.norm(face - model.mean, axis=1)[missing].mean()
+    small = encode_mesh(decoder, 0.85 * model.mean / 25.4)
+    assert small.pose.scale == 25.4 and small.mean_error < 0.5
+    assert np.ptp(decoder.decode(small.code[None])[0], axis=0).max() < 0.9 * np.ptp(model.mean, axis=0).max()
+    with pytest.raises(LwaeError, match="mirrored"):
+        encode_mesh(decoder, face * [-1, 1, 1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m trainer`: prepare, weights, train, evaluate, report, export."""
+"""`python -m trainer`: prepare, weights, train, evaluate, realism, report, export, encode."""
 
 from __future__ import annotations
 
@@ -128,6 +128,14 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True, metavar="MODEL.lwae")
     export.add_argument("--name", help="name of the model (default: the data set's)")
     export.set_defaults(run=_export)
+
+    encode = commands.add_parser("encode", help="the face of a model that is nearest to a mesh of its topology")
+    encode.add_argument("model", type=Path, metavar="MODEL.lwae")
+    encode.add_argument("mesh", type=Path, metavar="MESH", help="OBJ, PLY or npz; vertices at NaN are missing")
+    encode.add_argument("--out", type=Path, required=True, metavar="FACE.json")
+    encode.add_argument("--scale", type=_scale, default="units", help="units (default), free, or mm per unit")
+    encode.add_argument("--robust", action="store_true", help="give vertices that are far off less weight")
+    encode.set_defaults(run=_encode)
     return parser
 
 
@@ -154,6 +162,10 @@ def _seed(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError("must not be negative")
     return value
+
+
+def _scale(text: str) -> str | float:
+    return text if text in ("units", "free") else float(text)
 
 
 def _prepare_anny(options: argparse.Namespace) -> None:
@@ -269,3 +281,9 @@ def _export(options: argparse.Namespace) -> None:
     model = export_run(options.path, options.out, options.name)
     size = options.out.stat().st_size / 1e6
     print(f"{options.out}: {model.name}, {model.vertex_count} vertices, {model.part_count} parts, {size:.1f} MB")
+
+
+def _encode(options: argparse.Namespace) -> None:
+    from .encode_file import encode_file
+
+    print(encode_file(options.model, options.mesh, options.out, options.scale, options.robust))

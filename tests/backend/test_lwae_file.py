@@ -142,6 +142,7 @@ def test_other_files_are_not_models(path, tmp_path):
         ("network/residual0/bias1", np.array([np.inf, 0], np.float32)),
         ("network/residual1/weight0", np.zeros((5, 3), np.float32)),
         ("network/mass", np.zeros(3, np.float32)),
+        ("network/mass", np.zeros(266, np.float32)),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(path, name, array):

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.similarity import nearest_rotation
+
 AXES = {
     sign + axis: (-1.0 if sign else 1.0) * np.eye(3)[i] for sign in ("", "-") for i, axis in enumerate("xyz")
 }
@@ -34,10 +36,8 @@ def align_rigidly(faces: np.ndarray, reference: np.ndarray, rotate: bool = True)
     centre = reference.mean(axis=0)
     centred = faces - faces.mean(axis=1, keepdims=True)
     if rotate:
-        u, _, vt = np.linalg.svd(np.einsum("bni,nj->bij", centred, reference - centre))
-        flip = np.ones((len(faces), 1, 3))
-        flip[:, 0, 2] = np.sign(np.linalg.det(u @ vt))
-        centred = centred @ ((u * flip) @ vt)
+        rotations = nearest_rotation(np.einsum("bni,nj->bij", centred, reference - centre))
+        centred = centred @ np.swapaxes(rotations, 1, 2)
     return (centred + centre).astype(np.float32)
 
 

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rotation, translation and scale between point sets in correspondence (Kabsch 1976; Umeyama 1991)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """x -> scale * rotation x + translation.
+
+    Attributes:
+        scale: above 0.
+        rotation: float64 [3, 3], determinant 1.
+        translation: float64 [3].
+    """
+
+    scale: float
+    rotation: np.ndarray
+    translation: np.ndarray
+
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Points [..., 3] moved, float64."""
+        return np.asarray(points, dtype=np.float64) @ (self.scale * self.rotation.T) + self.translation
+
+    def inverse(self) -> Similarity:
+        """The way back."""
+        scale, rotation = 1 / self.scale, self.rotation.T
+        return Similarity(scale, rotation, -scale * (rotation @ self.translation))
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The same for column vectors [x, y, z, 1], float64 [4, 4]."""
+        matrix = np.eye(4)
+        matrix[:3, :3], matrix[:3, 3] = self.scale * self.rotation, self.translation
+        return matrix
+
+
+def nearest_rotation(covariance: np.ndarray) -> np.ndarray:
+    """The rotation R, never a reflection, that maximises trace(R C).
+
+    Args:
+        covariance: [..., 3, 3], sums of source_i target_j over centred points.
+
+    Returns:
+        [..., 3, 3]; R source is nearest to the target in least squares.
+    """
+    u, _, vt = np.linalg.svd(covariance)
+    vt[..., 2, :] *= np.sign(np.linalg.det(u @ vt))[..., None]
+    return np.swapaxes(u @ vt, -1, -2)
+
+
+def fit_similarity(
+    source: np.ndarray, target: np.ndarray, weights: np.ndarray, scale: float | None = None
+) -> Similarity:
+    """The similarity that moves the source onto the target with weighted least squares.
+
+    Args:
+        source, target: [N, 3], finite also where the weight is 0.
+        weights: [N], not negative; those above 0 must not lie on one line.
+        scale: fixed; None fits it.
+    """
+    share = weights / weights.sum()
+    source_centre, target_centre = share @ source, share @ target
+    centred = source - source_centre
+    covariance = (centred * share[:, None]).T @ (target - target_centre)
+    rotation = nearest_rotation(covariance)
+    if scale is None:
+        scale = float(np.sum(rotation.T * covariance) / np.sum(share * np.sum(centred**2, axis=1)))
+    return Similarity(scale, rotation, target_centre - scale * (rotation @ source_centre))

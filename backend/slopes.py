@@ -31,7 +31,11 @@ class Slopes(Protocol):
 
 
 class LocalSlopes:
-    """Of the `local` preset, exactly: bases of parts and residual blocks stay, and only the blocks' slopes change."""
+    """Of the `local` preset: bases of parts and residual blocks stay, and only the blocks' slopes change.
+
+    Exact where borders do not move (`borders.py`), as on a real face; elsewhere near enough for steps whose length is
+    tried.
+    """
 
     def __init__(self, model: FaceModel, axes: np.ndarray):
         """

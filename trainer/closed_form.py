@@ -91,7 +91,7 @@ def weighted_basis(displacements: np.ndarray, vertices: np.ndarray, weight: np.n
         float32 [at most count, n, 3].
     """
     root = np.sqrt(weight[vertices]).astype(np.float32)[:, None]
-    rows = displacements[:, vertices]
+    rows = np.take(displacements, vertices, axis=1)  # [:, vertices] would lie in another order: one more copy
     rows *= root
     return principal_axes(rows.reshape(len(rows), -1), count).reshape(-1, len(vertices), 3) * root
 

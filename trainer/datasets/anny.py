@@ -17,6 +17,7 @@ from backend.errors import LwaeError
 from . import anny_expressions
 from .alignment import align_rigidly
 from .dataset import Dataset, Template, write_dataset
+from .expressions import LOOKS, sample_actions
 
 ADULT_YEARS = (18.0, 85.0)
 HEAD_FACES = (
@@ -57,7 +58,7 @@ def prepare_anny(path: Path, count: int, seed: int, expressions: float = 0.0) ->
     phenotypes = head.sample_phenotypes(count, rng)
     local = head.sample_local_changes(count, rng)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0xFACE]))
-    actions = head.sample_actions(count, expressions, rng)
+    actions = sample_actions(head.action_names, count, expressions, rng)
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, count, BLOCK):
@@ -153,12 +154,6 @@ class _AnnyHead:
         share = np.where(paired, ASYMMETRY, 0.0)
         return np.clip(self._spread * (np.sqrt(1 - share**2) * common + share * own), -1, 1)
 
-    def sample_actions(self, count: int, strength: float, rng: np.random.Generator) -> np.ndarray:
-        """See `anny_expressions.sample_actions`; [count, 0] without expressions."""
-        if not self.action_names:
-            return np.zeros((count, 0))
-        return anny_expressions.sample_actions(self.action_names, count, strength, rng)
-
     def vertices(
         self, phenotypes: dict[str, np.ndarray], local: np.ndarray, actions: np.ndarray | None = None
     ) -> np.ndarray:
@@ -187,7 +182,7 @@ class _AnnyHead:
         for index, name in enumerate(labels):
             if name in anny_expressions.BONE_ACTIONS:
                 morphs[first + index] = 0
-            elif name.startswith(anny_expressions.LOOKS):
+            elif name.startswith(LOOKS):
                 morphs[first + index, eyes] = 0
 
     def _find_bones(self, used: np.ndarray) -> dict[str, anny_expressions.Bone]:

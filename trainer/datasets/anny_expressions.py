@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Expressions for anny's heads: which facial actions come together, and the bones that carry some of them.
+"""Expressions for anny's heads: the bones that carry some of the facial actions.
 
 anny's actions are additive blendshapes: each adds the same offsets to every person. The jaw and the eyeballs turn
 about bones instead, whose places are the person's own: there identity and expression multiply.
@@ -12,64 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-# Each group is active in a face with the probability ACTIVE, and then with one of its actions.
-GROUPS = (
-    ("browDown", "browOuterUp"),
-    ("browInnerUp",),
-    ("cheekPuff", "cheekSquint"),
-    ("eyeBlink", "eyeSquint", "eyeWide"),
-    ("noseSneer",),
-    ("jawOpen",),
-    ("jawForward", "jawLeft", "jawRight"),
-    ("mouthSmile", "mouthFrown", "mouthStretch", "mouthDimple", "mouthPress", "mouthPucker", "mouthFunnel"),
-    ("mouthRollLower", "mouthShrugLower", "mouthLowerDown"),
-    ("mouthRollUpper", "mouthShrugUpper", "mouthUpperUp"),
-    ("mouthLeft", "mouthRight"),
-)
-ACTIVE = 0.3
-ONE_SIDED = 0.1  # How often an action with two sides has one only: a wink, a crooked smile.
-ASYMMETRY = 0.15  # Else: standard deviation of the two sides' strengths, relative to their common one.
-LIPS_CLOSED = 0.3  # How often lips stay together, more or less, over an open jaw.
-GAZE = 0.35  # Standard deviation of both eyes' common direction, relative to the strongest look.
-
 # Degrees at strength 1: those that fit anny's own blendshapes best, but for a jaw that opens a little less.
 JAW_OPEN, JAW_ASIDE, LOOK_ASIDE, LOOK_UP_DOWN = 20.0, 5.0, 14.0, 10.0
 BONE_ACTIONS = ("jawOpen", "jawLeft", "jawRight", "mouthClose")  # Bones do all of them; of a look, the eyeballs.
-LOOKS = ("eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp")
-
-
-def sample_actions(names: list[str], count: int, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Few actions for each face, left and right alike, opposite ones never together.
-
-    Args:
-        names: of the actions, such as jawOpen and mouthSmileLeft.
-        strength: of the strongest action, 0..1.
-
-    Returns:
-        float64 [count, actions], 0..strength.
-    """
-    values = {name: np.zeros(count) for name in names}
-    for group in GROUPS:
-        chosen = np.where(rng.random(count) < ACTIVE, rng.integers(len(group), size=count), -1)
-        common = rng.random(count)
-        sides = common[:, None] * (1 + ASYMMETRY * rng.standard_normal((count, 2)))
-        only = np.where(rng.random(count) < ONE_SIDED, rng.integers(2, size=count), -1)
-        sides[only == 0, 1] = sides[only == 1, 0] = 0
-        for index, action in enumerate(group):
-            active = chosen == index
-            if action in values:
-                values[action][active] = common[active]
-            else:
-                values[f"{action}Left"][active] = sides[active, 0]
-                values[f"{action}Right"][active] = sides[active, 1]
-    values["mouthClose"] = np.where(rng.random(count) < LIPS_CLOSED, rng.random(count), 0) * (values["jawOpen"] > 0)
-    to_left, up = GAZE * rng.standard_normal((2, count))
-    for side in ("Left", "Right"):
-        outwards = to_left if side == "Left" else -to_left
-        looks = {"Out": outwards, "In": -outwards, "Up": up, "Down": -up}
-        for look, value in looks.items():
-            values[f"eyeLook{look}{side}"] = np.maximum(value, 0)
-    return strength * np.clip(np.stack([values[name] for name in names], axis=1), 0, 1)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 """Heads drawn from the light model of ICT-FaceKit (Li et al. 2020, arXiv 2004.03458), in its folder FaceXModel.
 
 Each file holds the neutral mesh with one shape added, in cm, Y up: identity shapes are principal components in
-standard deviations, expression shapes are full blend shapes.
+standard deviations, expression shapes are blend shapes at their full strength.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..mesh.topology import polygon_starts
 from .alignment import frame_matrix
 from .correspondence import Correspondence
 from .dataset import Dataset, Template, write_dataset
+from .expressions import sample_actions
 from .eyes import eye_polygons
 from .linear_model import LinearModel
 
@@ -48,11 +49,6 @@ REGIONS = {
     "full": tuple(GEOMETRIES),
 }
 STRETCHED = 0.15  # Share of stretched edges that a shape may have (published ones: under 0.01).
-ACTIVE = 0.1  # Share of the expressions that a face has.
-ASYMMETRY = 0.2  # By how much the weaker side of an expression may fall short of the other one.
-GAZE = {"In_R": "Left", "Out_L": "Left", "In_L": "Right", "Out_R": "Right"}
-CLOSES, OPENS = "mouthClose", "jawOpen"  # The one takes back the other, and without it turns lips inside out.
-GAZE = {f"eyeLook{side}": f"eyesLook{way}" for side, way in GAZE.items()}
 
 
 def prepare_ict_facekit(
@@ -67,7 +63,7 @@ def prepare_ict_facekit(
         source: the folder FaceXModel, or one of that layout with another mesh; other files in it are ignored.
         region: a key of `REGIONS`: the face or the head, both with eyeballs, or everything. Only the published
             mesh has known regions; of another one everything is taken, and round loose pieces for the eyes.
-        expressions: strength; each expression has a weight of up to this in a tenth of the faces, else 0.
+        expressions: strength of the strongest expression, 0..1; see `expressions.sample_actions`.
 
     Raises:
         LwaeError: a shape is missing, unreadable or of another mesh, an option is out of range, the folder `path`
@@ -100,7 +96,7 @@ def prepare_ict_facekit(
     model = LinearModel(neutral.first[kept] @ frame.T, shapes(identities), shapes(names))
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x1C7]))
     identity = rng.standard_normal((count, len(identities)))
-    expression = sample_expressions(names, count, expressions, rng)
+    expression = sample_actions(names, count, expressions, rng)
     options = [] if region == "head" else [f"--region {region}"]
     options += [f"--expressions {expressions:g}"] if expressions else []
     return write_dataset(
@@ -120,21 +116,6 @@ def prepare_ict_facekit(
         label_names=identities + names,
         labels=np.concatenate([identity, expression], axis=1),
     )
-
-
-def sample_expressions(names: list[str], count: int, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """Weights of blend shapes, float64 [count, len(names)] in 0..strength, most of them 0.
-
-    The two sides of an expression (`_L` and `_R`) come together and nearly equal, and both eyes look the same way.
-    """
-    groups, members = np.unique([GAZE.get(name, re.sub("_[LR]$", "", name)) for name in names], return_inverse=True)
-    active = rng.random((count, len(groups))) < ACTIVE
-    common = active * rng.random((count, len(groups)))
-    own = rng.uniform(1 - ASYMMETRY, 1, (count, len(names)))
-    weights = common[:, members] * np.where(np.bincount(members)[members] > 1, own, 1.0)
-    if {CLOSES, OPENS} <= set(names):
-        weights[:, names.index(CLOSES)] *= weights[:, names.index(OPENS)]
-    return strength * weights
 
 
 def _find(source: Path) -> dict[str, Path]:

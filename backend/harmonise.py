@@ -38,6 +38,8 @@ class Harmoniser:
         gram = linear_gram(model)
         # Codes that move next to nothing need a length all the same.
         self._root, self._inverse_root = _powers(gram, (0.5, -0.5), least=1e-9)
+        self._lower = np.linalg.cholesky(self._real)
+        self._whitener = np.linalg.inv(self._lower)
         self._maps: dict[tuple[int, ...], list[np.ndarray]] = {}
 
     def __call__(self, codes: np.ndarray, amount: float, donors: Sequence | None = None) -> np.ndarray:
@@ -82,10 +84,8 @@ class Harmoniser:
         donor = np.repeat(pattern, self._model.code_sizes)
         mixed = np.where(donor[:, None] == donor, self._real, 0.0)
         # Mixed relative to real variance: S_m = V diag(ratio) V^T where S_r = V V^T.
-        lower = np.linalg.cholesky(self._real)
-        inverse = np.linalg.inv(lower)
-        ratio, axes = np.linalg.eigh(inverse @ mixed @ inverse.T)
-        ratio, axes = np.maximum(ratio, 1e-12), lower @ axes
+        ratio, axes = np.linalg.eigh(self._whitener @ mixed @ self._whitener.T)
+        ratio, axes = np.maximum(ratio, 1e-12), self._lower @ axes
         root, inverse_root = _powers(self._root @ mixed @ self._root, (0.5, -0.5))
         maps = [np.eye(len(donor))]
         for amount in AMOUNTS[1:]:

@@ -96,7 +96,7 @@ def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """
     parts = [part_arrays(model, k) for k in range(model.part_count)]
     mass = model.network["mass"]
-    gram = linear_gram(model) + float(model.header["network"]["sigma_n"]) ** 2 * np.eye(model.code_size)
+    gram = gram_matrix(parts, mass) + float(model.header["network"]["sigma_n"]) ** 2 * np.eye(model.code_size)
     if not np.isfinite(gram).all():
         raise LwaeError("its bases hold numbers that are not finite: training diverged, or the file is damaged.")
     inverse = np.linalg.inv(gram)

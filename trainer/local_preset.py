@@ -30,6 +30,8 @@ DEFAULTS = {
     "seam": 0.05,
     "seed": 0,
 }
+# What runs did that were started before these options were there.
+BEFORE = {"allocation": "equal", "border_strength": 0.0, "seam": 0.0}
 PART_SUPPORT = 1e-2  # Least weight of a part where its block acts,
 BORDER_SUPPORT = 2e-2  # and least product of two weights where theirs does.
 BORDER_VERTICES = 12

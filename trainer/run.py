@@ -143,7 +143,8 @@ def open_run(path: Path) -> Run:
     try:
         config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
         # Options that are newer than the run stand for what it did.
-        config = {**DEFAULTS[config["preset"]], **config, "dataset": config["dataset"]}
+        before = local_preset.BEFORE if config["preset"] == "local" else {}
+        config = {**DEFAULTS[config["preset"]], **before, **config, "dataset": config["dataset"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LwaeError(f"{path} is not a run; make one with `python -m trainer train`.") from error
     _check_options(config)

@@ -68,7 +68,10 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
     part_sizes = model.code_sizes
     weights = loss_weights(config)
     outside = torch.as_tensor(~find_regions(model).inside, device=device) if "leakage" in weights else None
-    bending = bending_of(run).to(device) if "seam" in weights else None
+    bending = None
+    if "seam" in weights:
+        edges = polygon_edges(dataset.template.polygon_sizes, dataset.template.polygon_vertices)
+        bending = Bending(dataset.vertices, dataset.train, model.mean, edges).to(device)
     optimiser = make_optimiser(network, config)
     state = {"epoch": 0, "batch": 0, "sums": [0.0] * len(weights), "history": []}
     if run.checkpoint.is_file():
@@ -129,13 +132,6 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
                 saved_at = time.monotonic()
                 log.info("epoch %d: %s", state["epoch"], ", ".join(f"{name} {means[name]:.4f}" for name in means))
     return True
-
-
-def bending_of(run: Run) -> Bending:
-    """What the seam loss compares mixed faces with."""
-    dataset = run.dataset
-    edges = polygon_edges(dataset.template.polygon_sizes, dataset.template.polygon_vertices)
-    return Bending(dataset.vertices, dataset.train, run.start_model().mean, edges)
 
 
 def make_optimiser(network: torch.nn.Module, config: dict) -> torch.optim.Optimizer:

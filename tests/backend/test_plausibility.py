@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import numpy as np
 
-from backend.plausibility import face_distance, part_distances
+from backend.plausibility import part_distances
 from backend.prior import Prior
 from tests.toy import toy_model
 
@@ -16,7 +16,7 @@ def coupled_model():
 def test_faces_of_the_prior_are_plausible():
     model = coupled_model()
     codes = model.prior.sample(np.random.default_rng(1), 4000)
-    assert abs(np.mean(face_distance(model, codes) ** 2) - 1) < 0.05
+    assert abs(np.mean(model.prior.mahalanobis(codes) ** 2) - 1) < 0.05
     np.testing.assert_allclose(np.mean(part_distances(model, codes) ** 2, axis=0), 1, atol=0.1)
 
 
@@ -26,7 +26,7 @@ def test_a_part_of_somebody_else_shows():
     strange = codes.copy()
     columns = model.part_slice(1)
     strange[:, columns] = np.roll(codes[:, columns], 1, axis=0)
-    assert np.median(face_distance(model, strange)) > 3 * np.median(face_distance(model, codes))
+    assert np.median(model.prior.mahalanobis(strange)) > 3 * np.median(model.prior.mahalanobis(codes))
     assert np.median(part_distances(model, strange)[:, 1]) > 3
 
 

@@ -277,6 +277,17 @@ def test_a_run_from_before_an_option_existed(data, tmp_path):
     assert training.train(open_run(run.path))
 
 
+def test_a_run_older_than_borders_and_seams_goes_on_without_them(data, tmp_path):
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"])
+    newer = {"allocation", "border_strength", "seam"}
+    old = {key: value for key, value in run.config.items() if key not in newer}
+    (run.path / "config.json").write_text(json.dumps(old))
+    opened = open_run(run.path)
+    assert {key: opened.config[key] for key in newer} == {"allocation": "equal", "border_strength": 0.0, "seam": 0.0}
+    assert training.train(opened)
+    assert "seam" not in opened.read_checkpoint()["history"][-1]
+
+
 OPTIONS = ("code_size=0", "code_size=abc", "batch_size=1", "dropout=2", "epochs=null", "learning_rate=-1", "seed=-1")
 PAPER_OPTIONS = ("optimiser=adam", "schedule=1", "variational=1", "kl=-1", "partition=no")
 

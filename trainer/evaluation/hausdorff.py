@@ -9,6 +9,8 @@ from scipy.spatial import cKDTree
 from backend.decoder import Decoder
 from trainer.mesh.closest_point import closest_points
 
+from .mixing import interpolate_part
+
 CHUNK = 64
 STEPS = 4
 
@@ -39,10 +41,7 @@ def interpolation_steps(
     Returns:
         Symmetric Hausdorff distance between each step and the one before it, float64 [steps], mm.
     """
-    columns = decoder.model.part_slice(part)
-    codes = np.repeat(target[None], steps + 1, axis=0)
-    codes[:, columns] += np.linspace(0, 1, steps + 1, dtype=np.float32)[:, None] * (source - target)[columns]
-    faces = decoder.decode(codes)
+    faces = decoder.decode(interpolate_part(decoder.model, target, source, part, np.linspace(0, 1, steps + 1)))
     return np.array([hausdorff_distance(a, b, triangles) for a, b in zip(faces[:-1], faces[1:], strict=True)])
 
 

@@ -53,6 +53,24 @@ def pair_swaps(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
     return np.stack([np.where(exchanged, partner[:, None], own), np.where(exchanged, own, partner[:, None])])
 
 
+def interpolate_part(
+    model: FaceModel, target: np.ndarray, source: np.ndarray, part: int, amounts: np.ndarray
+) -> np.ndarray:
+    """A target's code with one part on its way to a source's.
+
+    Args:
+        target, source: float32 [D].
+        amounts: [n], 0 leaves the target as it is, 1 gives it the source's part.
+
+    Returns:
+        float32 [n, D].
+    """
+    columns = model.part_slice(part)
+    codes = np.repeat(target[None], len(amounts), axis=0)
+    codes[:, columns] += np.asarray(amounts, dtype=np.float32)[:, None] * (source - target)[columns]
+    return codes
+
+
 def mix_codes(model: FaceModel, codes: np.ndarray, donors: np.ndarray) -> np.ndarray:
     """Codes float32 [S, D] and a donor table [M, K] to the codes of the mixes, float32 [M, D]."""
     mixed = np.empty((len(donors), codes.shape[1]), dtype=np.float32)

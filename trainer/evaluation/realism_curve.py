@@ -16,10 +16,10 @@ import numpy as np
 from backend.decoder import Decoder
 from backend.files import atomic_write
 from backend.harmonise import Harmoniser
-from backend.torch_decoder import TorchDecoder
 from trainer.run import open_run
 
 from . import metrics, mixing
+from .closed_forms import with_prior
 from .measure import realism_at
 from .metrics import in_blocks
 from .regions import Regions, find_regions
@@ -37,7 +37,7 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
     """
     model, parts = decoder.model, decoder.model.part_count
     harmonise = Harmoniser(model)
-    train = np.concatenate([decoder.encode(block) for block in bed.train_blocks()])
+    train = bed.train_codes(decoder)
     test = in_blocks(decoder.encode, bed.test)
 
     def table(kind: str, faces: int, purpose: int) -> np.ndarray:
@@ -98,8 +98,9 @@ def realism_of_run(path: Path, seed: int = 0) -> list[dict]:
         LwaeError: when the run is not trained, its data set is gone, or its preset has no linear bases.
     """
     run = open_run(path)
-    model = run.trained_model()
-    rows = realism_curve(TorchDecoder(model), TestBed.of(run.dataset, seed), find_regions(model))
+    bed = TestBed.of(run.dataset, seed)
+    decoder = with_prior(run.trained_network(), bed)
+    rows = realism_curve(decoder, bed, find_regions(decoder.model))
     with atomic_write(run.path / "realism.json", "w", encoding="utf-8") as stream:
         json.dump({"seed": seed, "rows": rows}, stream, indent=1)
     return rows

@@ -7,6 +7,7 @@ import numpy as np
 
 from trainer.evaluation.hausdorff import hausdorff_distance
 from trainer.evaluation.metrics import vertex_distances
+from trainer.evaluation.mixing import interpolate_part
 
 from .plate import Plate, Scale, picture_grid
 from .rasteriser import fit_camera
@@ -23,7 +24,11 @@ def interpolation_plate(subject: Subject) -> Plate:
     model, studio = subject.model, subject.studio
     target = int(subject.rng(2).integers(len(subject.test)))
     sources = [_source(subject, target, part) for part in range(model.part_count)]
-    steps = [subject.decode(_codes(subject, target, source, part)) for part, source in enumerate(sources)]
+    codes = subject.codes
+    steps = [
+        subject.decode(interpolate_part(model, codes[target], codes[source], part, STEPS))
+        for part, source in enumerate(sources)
+    ]
     goal = subject.test[target]
     distances = [vertex_distances(faces, goal) for faces in steps]
     scale = Scale.of(np.concatenate(distances), "distance of each vertex to the target, mm", share=0.99)
@@ -63,12 +68,3 @@ def _source(subject: Subject, target: int, part: int) -> int:
     weights = subject.model.weights[part]
     differences = [weights @ ((face - subject.test[target]) ** 2).sum(axis=1) for face in subject.test]
     return int(np.argsort(differences)[round(RANK * (len(differences) - 1))])
-
-
-def _codes(subject: Subject, target: int, source: int, part: int) -> np.ndarray:
-    """Codes [steps, D]."""
-    columns = subject.model.part_slice(part)
-    codes = np.repeat(subject.codes[target][None], len(STEPS), axis=0)
-    for code, step in zip(codes, STEPS, strict=True):
-        code[columns] += step * (subject.codes[source, columns] - subject.codes[target, columns])
-    return codes

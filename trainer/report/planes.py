@@ -9,9 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.manifold import TSNE
 
-from trainer.evaluation.baselines import fit_pca
 from trainer.evaluation.ellipse import Ellipse
-from trainer.evaluation.evaluate import SCORES, TestBed
 from trainer.evaluation.metrics import in_blocks
 
 from .plate import DOTS, INK, PALE, SMALL, TEXT, Plate
@@ -54,9 +52,8 @@ def planes_plate(subject: Subject) -> Plate:
 
 def _scores(subject: Subject) -> dict[str, np.ndarray]:
     """Coordinates along the training faces' principal components, RMS mm over the vertices, [n, R] by group."""
-    dataset, model = subject.dataset, subject.model
-    bed = TestBed(dataset, SEED, fit_pca(dataset.vertices, dataset.train, SCORES))
-    unit = bed.pca.deviations / np.sqrt(dataset.vertex_count)
+    model, bed = subject.model, subject.bed
+    unit = bed.pca.deviations / np.sqrt(model.vertex_count)
     combinations = np.concatenate([subject.combinations(part) for part in range(model.part_count)])
     combinations = combinations.reshape(-1, model.code_size)
     samples = model.prior.sample(subject.rng(5), len(combinations))
@@ -64,7 +61,7 @@ def _scores(subject: Subject) -> dict[str, np.ndarray]:
     def made(codes: np.ndarray) -> np.ndarray:
         return in_blocks(lambda rows: bed.scores(subject.decoder.decode(rows)), codes)
 
-    scores = bed.train_scores, in_blocks(bed.scores, subject.test), made(combinations), made(samples)
+    scores = bed.train_scores, bed.test_scores, made(combinations), made(samples)
     # A plane needs two axes, even where all faces differ in one way only.
     spare = ((0, 0), (0, max(0, 2 - len(unit))))
     return {name: np.pad(group * unit, spare) for name, group in zip(COLOURS, scores, strict=True)}

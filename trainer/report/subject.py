@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from backend.errors import LwaeError
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
 from trainer.datasets.dataset import Dataset
 from trainer.evaluation.metrics import in_blocks
+from trainer.evaluation.testbed import TestBed
 
 from .studio import Studio
 
@@ -27,21 +27,18 @@ class Subject:
     Attributes:
         model: trained, its prior fitted.
         dataset: that it was trained on.
+        bed: its faces as metrics see them; LwaeError when there are no two test faces to mix.
     """
 
     model: FaceModel
     dataset: Dataset
 
     def __post_init__(self):
-        if len(self.dataset.test) < 2:
-            raise LwaeError(
-                f"The data set {self.dataset.path} has {len(self.dataset.test)} test face, too few to mix parts of "
-                "different people; prepare one with more faces (14 at least, better hundreds)."
-            )
+        self.bed = TestBed.of(self.dataset, SEED)
 
     def rng(self, purpose: int) -> np.random.Generator:
         """An independent generator for each purpose, the same in every report."""
-        return np.random.default_rng(np.random.SeedSequence([SEED, purpose]))
+        return self.bed.rng(purpose)
 
     @cached_property
     def studio(self) -> Studio:
@@ -51,10 +48,10 @@ class Subject:
     def decoder(self) -> NumpyDecoder:
         return NumpyDecoder(self.model)
 
-    @cached_property
+    @property
     def test(self) -> np.ndarray:
         """Test faces, float32 [n, N, 3]."""
-        return np.asarray(self.dataset.vertices[self.dataset.test], dtype=np.float32)
+        return self.bed.test
 
     @cached_property
     def codes(self) -> np.ndarray:

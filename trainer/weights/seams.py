@@ -137,10 +137,16 @@ def seam_weights(hard: np.ndarray, seams: Seams, held: np.ndarray | None = None)
         return seams.smoothed(hard, distance, BETA, reach, POWER)
 
     low, high = np.log(REACH_MM)
+    weights = None
     for _ in range(HALVINGS):  # The further weights reach, the weaker the seam.
         middle = (low + high) / 2
-        low, high = (middle, high) if seams.seam(smoothed(np.exp(middle))) > SEAM_P95 else (low, middle)
-    weights = smoothed(np.exp(high))
+        tried = smoothed(np.exp(middle))
+        if seams.seam(tried) > SEAM_P95:
+            low = middle
+        else:
+            high, weights = middle, tried
+    if weights is None:
+        weights = smoothed(np.exp(high))
     log.info("borders: weights reach %.1f mm, predicted seam %.2f", np.exp(high), seams.seam(weights))
     return weights
 

@@ -144,5 +144,5 @@ def test_the_papers_numbers_of_sources_and_targets(trained):
     subject = Subject(trained.trained_model(), trained.dataset)
     for faces, expected in ((2, (1, 1)), (7, (2, 5)), (16, (5, 11)), (220, (5, 11))):
         subject.__dict__.pop("pairs", None)
-        subject.test = np.zeros((faces, 1, 3))
+        subject.bed.test = np.zeros((faces, 1, 3))
         assert tuple(map(len, subject.pairs)) == expected

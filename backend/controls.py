@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sliders and codes: z_k = r_k + C_k c_k.
+"""Sliders and codes: z = r + C c.
 
-c are the slider values, C the directions of the controls, r the rest of the code that no slider holds.
+c are the slider values, C the directions of the controls, r the rest of the code that no slider holds. A part's
+controls move that part's code alone; those of the whole face (age, weight, ...) come last and move all of it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .model import FaceModel
+from .model import WHOLE, FaceModel
 
 
 def control_matrix(model: FaceModel) -> np.ndarray:
-    """C for all parts at once: float32 [D, number of controls], zero outside each control's own part."""
+    """C of all controls: float32 [D, number of controls], zero outside each control's own part."""
     matrix = np.zeros((model.code_size, len(model.controls)), dtype=np.float32)
     for column, control in enumerate(model.controls):
         matrix[model.part_slice(control.part), column] = control.direction
@@ -20,26 +21,32 @@ def control_matrix(model: FaceModel) -> np.ndarray:
 
 
 def part_controls(model: FaceModel, part: int) -> list[int]:
-    """Numbers of the controls of one part, in slider order."""
+    """Numbers of the controls of one part, or of the whole face (`WHOLE`), in slider order."""
     return [index for index, control in enumerate(model.controls) if control.part == part]
 
 
-def split_code(model: FaceModel, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def split_code(model: FaceModel, code: np.ndarray, whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Slider values that explain as much of a code as sliders can, and what is left.
 
     Args:
         code: float32 [D].
+        whole: values of the whole face's controls, which stay at them; zeros when left out.
 
     Returns:
-        values float32 [number of controls] = pinv(C_k) z_k, and rest float32 [D] = z - C values.
+        values float32 [number of controls], of part k pinv(C_k) z_k, and rest float32 [D] = z - C values.
     """
     code = np.asarray(code, dtype=np.float32)
     values = np.zeros(len(model.controls), dtype=np.float32)
+    if whole is not None:
+        values[part_controls(model, WHOLE)] = whole
+        rest = code - join_code(model, values, np.zeros_like(code))
+    else:
+        rest = code
     for part in range(model.part_count):
         indices = part_controls(model, part)
         if indices:
             directions = np.stack([model.controls[index].direction for index in indices], axis=1)
-            values[indices] = np.linalg.lstsq(directions, code[model.part_slice(part)], rcond=None)[0]
+            values[indices] = np.linalg.lstsq(directions, rest[model.part_slice(part)], rcond=None)[0]
     return values, code - join_code(model, values, np.zeros_like(code))
 
 

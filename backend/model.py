@@ -13,17 +13,18 @@ from .errors import LwaeError
 from .prior import Prior
 
 MM_PER_METRE = 1000.0
+WHOLE = -1  # The part of controls that move the whole face.
 
 
 @dataclass(frozen=True)
 class Control:
-    """A slider: a named direction in the code space of one part.
+    """A slider: a named direction in the code space of one part, or of the whole face.
 
     Attributes:
         name: what the slider is called ("Width", "Shape 1"); unique within its part.
-        part: index of the part that it moves.
-        direction: float32 [Z_part], the change of the part code for one slider unit, which is one standard
-            deviation over the training faces.
+        part: index of the part that it moves, or `WHOLE`.
+        direction: float32 [Z_part], or [D] for the whole face, the change of the code for one slider unit, which is
+            one standard deviation over the training faces.
         description: one sentence for the tooltip.
     """
 
@@ -49,7 +50,7 @@ class FaceModel:
         part_names: K names.
         code_sizes: Z_k of each part; a code is flat, part after part, D = sum of them.
         weights: float32 [K, N], local weights, a partition of unity over the parts.
-        controls: sliders, part after part.
+        controls: sliders, part after part, then those of the whole face.
         prior: the joint Gaussian over all part codes.
         network: arrays of the decoder and encoder, by name.
     """
@@ -93,7 +94,9 @@ class FaceModel:
         return np.concatenate([[0], np.cumsum(self.code_sizes)]).astype(np.int64)
 
     def part_slice(self, part: int) -> slice:
-        """Columns of a flat code that belong to part number `part`."""
+        """Columns of a flat code that belong to part number `part`; all of them for `WHOLE`."""
+        if part == WHOLE:
+            return slice(0, self.code_size)
         return slice(int(self.part_offsets[part]), int(self.part_offsets[part + 1]))
 
     def part_index(self, name: str) -> int:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faces with sliders for their parts: nose, mouth, eyes, ..."""
 
-from . import cli, models, operators, panels, properties, sync
+from . import cli, models, operators, panels, preferences, properties, sync
 
 # In order of need; `unregister` goes backwards.
-MODULES = (properties, operators, panels, sync, cli)
+MODULES = (properties, preferences, operators, panels, sync, cli)
 
 
 def register() -> None:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A face on a mesh: its sliders as a code, whether it may be written, and the artist's edit that it carries.
 
-`mesh.lwae` is the only truth: code = rest + C values. Nothing here writes vertices (see `sync`).
+`mesh.lwae` is the only truth (`shape` reads it). Nothing here writes vertices (see `sync`).
 """
 
 from __future__ import annotations
 
-import base64
 import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -14,10 +13,10 @@ from typing import NamedTuple
 import bpy
 import numpy as np
 
-from . import models, writer
+from . import models, shape, writer
 from .backend.controls import part_controls, split_code
 from .backend.errors import LwaeError
-from .backend.model import FaceModel
+from .backend.model import WHOLE, FaceModel
 
 # The artist's own edit, kept on top of what the sliders say: metres, by vertex.
 OFFSET = "lwae_offset"
@@ -57,49 +56,26 @@ def make_face(mesh: bpy.types.Mesh, model: FaceModel) -> None:
         part.name = name
         for control in part_controls(model, index):
             part.controls.add().name = model.controls[control].name
-
-
-def read_values(state: bpy.types.PropertyGroup) -> np.ndarray:
-    """Slider values in the model's order, float32 [number of controls].
-
-    Args:
-        state: `mesh.lwae`, of the evaluated mesh where animation and drivers count.
-    """
-    pieces = []
-    for part in state.parts:
-        values = np.zeros(len(part.controls), dtype=np.float32)
-        part.controls.foreach_get("value", values)
-        pieces.append(values)
-    return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.float32)
-
-
-def read_rest(state: bpy.types.PropertyGroup, model: FaceModel) -> np.ndarray:
-    """The part of the code that no slider holds, float32 [D]."""
-    if not state.rest:
-        return np.zeros(model.code_size, dtype=np.float32)
-    return np.frombuffer(base64.b64decode(state.rest), dtype="<f4")
-
-
-def read_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None = None) -> np.ndarray:
-    """The code of a face, float32 [D], from its own slider values or from the given ones."""
-    if values is None:
-        values = read_values(mesh.lwae)
-    return read_rest(mesh.lwae, model) + models.tools(model).controls @ values
+    state.whole.clear()
+    for control in part_controls(model, WHOLE):
+        state.whole.add().name = model.controls[control].name
 
 
 def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int]) -> list[str]:
     """Set the sliders and the rest of some parts from a code; call with `sync` paused, then `sync.follow`.
 
+    Sliders of the whole face stay where they are.
+
     Args:
-        code: float32 [D].
+        code: float32 [D], of the face before donors are mixed in.
         parts: numbers of the parts to take from it; the others stay exactly as they are.
 
     Returns:
         Data paths of the sliders that were set.
     """
     state = mesh.lwae
-    values, new_rest = split_code(model, code)
-    rest = read_rest(state, model).copy()
+    values, new_rest = split_code(model, code, np.array([control.value for control in state.whole], np.float32))
+    rest = shape.read_rest(state, model).copy()
     paths, first = [], 0
     chosen = set(parts)
     for index, part in enumerate(state.parts):
@@ -109,20 +85,19 @@ def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: 
                 control.value = values[first + number]
                 paths.append(f"lwae.parts[{index}].controls[{number}].value")
         first += len(part.controls)
-    state.rest = base64.b64encode(rest.astype("<f4").tobytes()).decode() if rest.any() else ""
+    state.rest = shape.encode_numbers(rest) if rest.any() else ""
     return paths
 
 
 def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:
-    """What a face with these slider values shows, as text. Needs no model, so that opening a file is quick."""
-    base = zlib.crc32(f"{state.model_hash}:{state.rest}".encode())
-    return f"{base:08x}:{base64.b64encode(values.astype('<f4').tobytes()).decode()}"
+    """What a face with these values shows, as text. Needs no model, so that opening a file is quick."""
+    base = zlib.crc32(repr((state.model_hash, state.rest, [donor.code for donor in state.donors])).encode())
+    return f"{base:08x}:{shape.encode_numbers(values)}"
 
 
 def applied_values(state: bpy.types.PropertyGroup) -> np.ndarray:
-    """The slider values that the vertices were last written for, float32 [number of controls]."""
-    encoded = state.applied.partition(":")[2]
-    return np.frombuffer(base64.b64decode(encoded), dtype="<f4")
+    """The values (`shape.read_values`) that the vertices were last written for, float32."""
+    return shape.decode_numbers(state.applied.partition(":")[2])
 
 
 def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
@@ -148,8 +123,13 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
 
 
 def _is_complete(state: bpy.types.PropertyGroup, model: FaceModel) -> bool:
-    sliders = sum(len(part.controls) for part in state.parts)
-    return sliders == len(model.controls) and len(read_rest(state, model)) == model.code_size
+    sliders = sum(len(part.controls) for part in state.parts) + len(state.whole)
+    codes = [shape.read_rest(state, model), *(shape.decode_numbers(donor.code) for donor in state.donors)]
+    return (
+        sliders == len(model.controls)
+        and all(len(code) == model.code_size for code in codes)
+        and all(len(donor.amounts) == model.part_count for donor in state.donors)
+    )
 
 
 def read_offset(mesh: bpy.types.Mesh) -> np.ndarray | None:

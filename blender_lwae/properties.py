@@ -82,6 +82,34 @@ class LwaePart(PropertyGroup):
     controls: CollectionProperty(type=LwaeControl, override=OVERRIDE)
 
 
+class LwaeAmount(PropertyGroup):
+    """How much of a donor's part."""
+
+    name: StringProperty(override=OVERRIDE)
+    value: FloatProperty(
+        name="Amount",
+        description="How much of this part comes from the donor: 0 none, 1 all. Type a number beyond to exaggerate",
+        default=0.0,
+        min=-10.0,
+        max=10.0,
+        soft_min=0.0,
+        soft_max=1.0,
+        step=5,
+        precision=2,
+        override=OVERRIDE,
+        update=_slider_moved,
+    )
+
+
+class LwaeDonor(PropertyGroup):
+    """Another face whose parts are mixed in, as it was when it was picked."""
+
+    name: StringProperty(override=OVERRIDE)
+    # float32 [D], as `shape.encode_numbers` writes.
+    code: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    amounts: CollectionProperty(type=LwaeAmount, override=OVERRIDE)
+
+
 class LwaeFace(PropertyGroup):
     """The face that a mesh shows. Empty, with `is_face` off, on other meshes."""
 
@@ -90,8 +118,10 @@ class LwaeFace(PropertyGroup):
     model_hash: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     sliders: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     parts: CollectionProperty(type=LwaePart, override=OVERRIDE)
-    # What no slider holds of the code: float32 [D], little endian, in base64 (vector properties stop at 32
-    # numbers); empty means zeros.
+    # Sliders of the whole face: age, weight, ...
+    whole: CollectionProperty(type=LwaeControl, override=OVERRIDE)
+    donors: CollectionProperty(type=LwaeDonor, override=OVERRIDE)
+    # What no slider holds of the code: float32 [D], as `shape.encode_numbers` writes; empty means zeros.
     rest: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     # What the vertices show (see face.signature), and the hash of where they were put. Not overridable: they
     # belong to the positions, and those come from the library again when a file is opened.
@@ -120,7 +150,7 @@ class LwaeFace(PropertyGroup):
     )
 
 
-CLASSES = (LwaeControl, LwaePart, LwaeFace)
+CLASSES = (LwaeControl, LwaePart, LwaeAmount, LwaeDonor, LwaeFace)
 
 
 def register() -> None:

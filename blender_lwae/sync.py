@@ -16,7 +16,7 @@ import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
-from . import face, models, writer
+from . import face, shape, writer
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE
 
@@ -53,7 +53,7 @@ def follow(mesh: bpy.types.Mesh, evaluated: bpy.types.Mesh | None = None) -> Non
     if _pauses or not mesh.lwae.is_face:
         return
     with _lock:
-        values = face.read_values((evaluated or mesh).lwae)
+        values = shape.read_values((evaluated or mesh).lwae)
         if face.signature(mesh.lwae, values) != mesh.lwae.applied and face.trouble(mesh) is None:
             try:
                 write(mesh, values)
@@ -65,16 +65,15 @@ def write(mesh: bpy.types.Mesh, values: np.ndarray | None = None) -> None:
     """Write the vertices without asking whether they were edited.
 
     Args:
-        values: float32 [number of controls]; the mesh's own when left out.
+        values: as `shape.read_values` gives; the mesh's own when left out.
 
     Raises:
         LwaeError: when the model is missing or the mesh cannot take the positions.
     """
     with _lock:
         if values is None:
-            values = face.read_values(mesh.lwae)
-        model = face.model_of(mesh)
-        positions = models.decoder(model).decode_one(face.read_code(mesh, model, values))
+            values = shape.read_values(mesh.lwae)
+        positions = shape.shape(mesh, face.model_of(mesh), values)
         offset = face.read_offset(mesh)
         if offset is not None:
             positions = positions + offset * np.float32(MM_PER_METRE)

@@ -4,7 +4,7 @@
 import bpy
 import numpy as np
 
-from .. import animation, face, mesh_build, models, sync, writer
+from .. import animation, face, mesh_build, shape, sync, writer
 from ..backend.model import MM_PER_METRE
 from .common import active_face, poll_face, poll_own_data, poll_writable_face
 
@@ -32,9 +32,7 @@ class LWAE_OT_keep_edit(bpy.types.Operator):
 
     def execute(self, context):
         mesh = active_face(context)
-        model = face.model_of(mesh)
-        code = face.read_code(mesh, model, face.applied_values(mesh.lwae))
-        shown = models.decoder(model).decode(code[None])[0] / np.float32(MM_PER_METRE)
+        shown = shape.shape(mesh, face.model_of(mesh), face.applied_values(mesh.lwae)) / np.float32(MM_PER_METRE)
         face.store_offset(mesh, writer.read_positions(mesh) - shown)
         sync.write(mesh)
         return {"FINISHED"}

@@ -25,7 +25,7 @@ def expected(mesh: bpy.types.Mesh, values: np.ndarray | None = None) -> np.ndarr
     model = _addon("models").default()
     if values is None:
         values = np.array([control.value for control in face_controls(mesh)], dtype=np.float32)
-    rest = _addon("face").read_rest(mesh.lwae, model)
+    rest = _addon("shape").read_rest(mesh.lwae, model)
     code = _addon("backend.controls").join_code(model, values, rest)
     return _addon("backend.numpy_decoder").NumpyDecoder(model).decode(code[None])[0] / 1000
 

@@ -8,7 +8,7 @@ from helpers import expected, positions, slide, values
 
 
 def code(addon, mesh, model):
-    return addon("face").read_code(mesh, model)
+    return addon("shape").read_code(mesh, model)
 
 
 def test_randomise_is_a_draw_from_the_joint_prior(new_face, addon, model):

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Faces tab of the 3D viewport's sidebar, a file for each panel, from top to bottom."""
+
+from . import face, mesh, parts
+
+MODULES = (face, parts, mesh)
+
+
+def register() -> None:
+    for module in MODULES:
+        module.register()
+
+
+def unregister() -> None:
+    for module in reversed(MODULES):
+        module.unregister()

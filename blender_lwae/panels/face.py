@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Random faces, and what keeps a face from being shaped."""
+
+import bpy
+
+from .. import face, models
+from ..backend.errors import LwaeError
+from ..operators.common import active_face
+from .common import FacesTab, draw_message
+
+
+class LWAE_PT_face(FacesTab, bpy.types.Panel):
+    bl_idname = "LWAE_PT_face"
+    bl_label = "Face"
+
+    def draw(self, context):
+        layout = self.layout
+        mesh = active_face(context)
+        if mesh is None:
+            self.draw_add(context)
+            return
+        trouble = face.trouble(mesh)
+        if mesh.library:
+            draw_message(layout, context, "Linked from another file. Make it local or override it.", "LINKED")
+        elif trouble is not None:
+            self.draw_trouble(context, mesh, trouble)
+
+        state = mesh.lwae
+        row = layout.row(align=True)
+        row.scale_y = 1.3
+        row.operator("lwae.randomise_face", text="Randomise", icon="FILE_REFRESH")
+        row.operator("lwae.reset_face", text="", icon="LOOP_BACK")
+        row = layout.row(align=True)
+        row.enabled = trouble is None and not mesh.library
+        row.prop(state, "seed")
+        row.prop(state, "strength", slider=True)
+
+    def draw_add(self, context):
+        layout = self.layout
+        row = layout.row()
+        row.scale_y = 1.3
+        row.operator("lwae.add_face", icon="USER")
+        try:
+            models.default()
+        except LwaeError as error:
+            draw_message(layout, context, str(error), "ERROR")
+
+    def draw_trouble(self, context, mesh, trouble):
+        layout = self.layout
+        draw_message(layout, context, trouble.sentence, "INFO" if trouble.kind == "EDIT_MODE" else "ERROR")
+        if trouble.kind == "EDITED":
+            column = layout.column(align=True)
+            column.operator("lwae.keep_edit", icon="CHECKMARK")
+            column.operator("lwae.overwrite_edit", icon="X")
+        elif trouble.kind != "EDIT_MODE":
+            layout.operator("lwae.apply", icon="MESH_DATA")
+
+
+register, unregister = bpy.utils.register_classes_factory((LWAE_PT_face,))

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sliders, part after part."""
+
+import bpy
+
+from .. import face
+from ..operators.common import active_face
+from .common import FacesTab
+
+
+class LWAE_PT_parts(FacesTab, bpy.types.Panel):
+    bl_idname = "LWAE_PT_parts"
+    bl_label = "Parts"
+
+    @classmethod
+    def poll(cls, context):
+        return active_face(context) is not None
+
+    def draw(self, context):
+        mesh = active_face(context)
+        usable = face.trouble(mesh) is None and not mesh.library
+        for index, part in enumerate(mesh.lwae.parts):
+            self.draw_part(part, usable, default_closed=index > 0)
+
+    def draw_part(self, part, usable, default_closed):
+        header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=default_closed)
+        header.label(text=part.name.capitalize())
+        row = header.row(align=True)
+        buttons = row.row(align=True)
+        buttons.enabled = not part.locked
+        buttons.operator("lwae.randomise_part", text="", icon="FILE_REFRESH", emboss=False).part = part.name
+        buttons.operator("lwae.reset_part", text="", icon="LOOP_BACK", emboss=False).part = part.name
+        row.prop(part, "locked", text="", icon="LOCKED" if part.locked else "UNLOCKED", emboss=False)
+        if body is None:
+            return
+        column = body.column(align=True)
+        column.enabled = usable
+        for control in part.controls:
+            column.prop(control, "value", text=control.name, slider=True)
+        row = body.row()
+        row.enabled = usable and not part.locked
+        row.prop(part, "seed", text="Seed")
+
+
+register, unregister = bpy.utils.register_classes_factory((LWAE_PT_parts,))

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the properties of a face say: numbers, from them a code, from that vertices.
+
+    values  = sliders, donors' amounts, settings         (`read_values`: all that can be animated)
+    own     = rest + C sliders                           (`own_code`)
+    code_k  = own_k + sum_j amount_jk (donor_j,k - own_k)  (`read_code`)
+    vertices = decoder(code), then what acts on vertices   (`shape`)
+
+Nothing here writes; see `sync`.
+"""
+
+from __future__ import annotations
+
+import base64
+
+import bpy
+import numpy as np
+
+from . import models
+from .backend.model import FaceModel
+
+# Numbers of the face itself, beside its sliders, that shape it: names of float properties of `mesh.lwae`.
+SETTINGS: tuple[str, ...] = ()
+
+
+def read_values(state: bpy.types.PropertyGroup) -> np.ndarray:
+    """All numbers of a face that can be animated, float32: sliders (parts, then the whole face, as in the model),
+    amounts (donor after donor, each part after part), settings.
+
+    Args:
+        state: `mesh.lwae`, of the evaluated mesh where animation and drivers count.
+    """
+    pieces = []
+    for numbers in (*(part.controls for part in state.parts), state.whole, *(d.amounts for d in state.donors)):
+        values = np.zeros(len(numbers), dtype=np.float32)
+        numbers.foreach_get("value", values)
+        pieces.append(values)
+    pieces.append(np.array([getattr(state, name) for name in SETTINGS], dtype=np.float32))
+    return np.concatenate(pieces)
+
+
+def _sliders(model: FaceModel, values: np.ndarray) -> np.ndarray:
+    return values[: len(model.controls)]
+
+
+def _amounts(model: FaceModel, values: np.ndarray) -> np.ndarray:
+    """float32 [donors, K]."""
+    return values[len(model.controls) : len(values) - len(SETTINGS)].reshape(-1, model.part_count)
+
+
+def settings(values: np.ndarray) -> dict[str, float]:
+    """Settings by name."""
+    return dict(zip(SETTINGS, values[len(values) - len(SETTINGS) :].tolist(), strict=True))
+
+
+def encode_numbers(numbers: np.ndarray) -> str:
+    """float32 numbers as text, little endian in base64 (Blender's vector properties stop at 32)."""
+    return base64.b64encode(np.asarray(numbers).astype("<f4").tobytes()).decode()
+
+
+def decode_numbers(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype="<f4")
+
+
+def read_rest(state: bpy.types.PropertyGroup, model: FaceModel) -> np.ndarray:
+    """The part of the code that no slider holds, float32 [D]."""
+    return decode_numbers(state.rest) if state.rest else np.zeros(model.code_size, dtype=np.float32)
+
+
+def own_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None = None) -> np.ndarray:
+    """The code of a face before donors are mixed in, float32 [D], from its own values or from the given ones."""
+    if values is None:
+        values = read_values(mesh.lwae)
+    return read_rest(mesh.lwae, model) + models.tools(model).controls @ _sliders(model, values)
+
+
+def read_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None = None) -> np.ndarray:
+    """The code of a face as it is seen, float32 [D], from its own values or from the given ones."""
+    if values is None:
+        values = read_values(mesh.lwae)
+    own = own_code(mesh, model, values)
+    if not len(mesh.lwae.donors):
+        return own
+    amounts = np.repeat(_amounts(model, values), model.code_sizes, axis=1)
+    donors = np.stack([decode_numbers(donor.code) for donor in mesh.lwae.donors])
+    return own + (amounts * (donors - own)).sum(axis=0, dtype=np.float32)
+
+
+def shape(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray) -> np.ndarray:
+    """Vertices that values stand for, float32 [N, 3] in mm, without the artist's kept edit."""
+    return models.decoder(model).decode_one(read_code(mesh, model, values))

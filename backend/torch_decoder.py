@@ -9,7 +9,8 @@ import torch
 from .decoder import checked_batch
 from .errors import LwaeError
 from .model import FaceModel
-from .network import LocalNetwork, PaperNetwork
+from .network import PaperNetwork
+from .torch_local import LocalNetwork
 
 
 def torch_network(model: FaceModel, dropout: float = 0.0) -> torch.nn.Module:

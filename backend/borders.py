@@ -90,7 +90,8 @@ class BorderShift:
     """s_kj of faces, and what it does to a part's displacements.
 
     Attributes:
-        neighbours: for each part the parts that it shares a border with.
+        own: for each part k the numbers of the pairs (k, j).
+        neighbours: for each part the parts j of those pairs.
     """
 
     def __init__(self, model: FaceModel, parts: list[tuple[np.ndarray, np.ndarray]]):
@@ -100,12 +101,18 @@ class BorderShift:
         """
         pairs = border_pairs(model)
         self._strength = np.float32(border_strength(model))
-        self._maps, self._floors = border_energies(model, parts)
+        maps, self._floors = border_energies(model, parts)
         self._reverse = [pairs.index((j, k)) for k, j in pairs]
         self._columns = border_columns(model)
         self._sizes = [model.code_sizes[k] for k, _ in pairs]
-        self._own = [[index for index, (k, _) in enumerate(pairs) if k == part] for part in range(len(parts))]
-        self.neighbours = [[pairs[index][1] for index in own] for own in self._own]
+        self.own = [[index for index, (k, _) in enumerate(pairs) if k == part] for part in range(len(parts))]
+        self.neighbours = [[pairs[index][1] for index in own] for own in self.own]
+        maps = maps.reshape(model.code_size, -1, DIRECTIONS)
+        self._maps = [
+            np.ascontiguousarray(maps[model.part_slice(part)][:, own].reshape(model.code_sizes[part], -1))
+            for part, own in enumerate(self.own)
+        ]
+        self._part_slices = [model.part_slice(part) for part in range(len(parts))]
         # Per part: which of its own vertices lie on a border, and the neighbours' weights there.
         self._places, self._weights = [], []
         for part, (vertices, _) in enumerate(parts):
@@ -116,14 +123,24 @@ class BorderShift:
 
     def amounts(self, codes: np.ndarray) -> np.ndarray:
         """s of every pair (k, j): codes [B, D] to float32 [B, pairs]."""
-        energies = ((codes @ self._maps) ** 2).reshape(len(codes), -1, DIRECTIONS).sum(axis=2)
+        energies = np.empty((len(codes), len(self._reverse)), dtype=np.float32)
+        for part, columns in enumerate(self._part_slices):
+            energies[:, self.own[part]] = self.energies(codes[:, columns], part)
+        return self.balance(energies)
+
+    def energies(self, codes: np.ndarray, part: int) -> np.ndarray:
+        """e of the pairs `own[part]`: codes of one part [B, Z_k] to float32 [B, pairs of the part], mm^2."""
+        return ((codes @ self._maps[part]) ** 2).reshape(len(codes), -1, DIRECTIONS).sum(axis=2)
+
+    def balance(self, energies: np.ndarray) -> np.ndarray:
+        """e of all pairs to s of all pairs, both [B, pairs]."""
         others = energies[:, self._reverse]
         return self._strength * (energies - others) / (energies + others + self._floors)
 
     def apply(self, term: np.ndarray, amounts: np.ndarray, part: int) -> None:
         """Multiply a part's displacements [B, n, 3] by 1 + sum_j s_kj w_j, in place."""
-        if self._own[part]:
-            factors = 1 + amounts[:, self._own[part]] @ self._weights[part]
+        if self.own[part]:
+            factors = 1 + amounts[:, self.own[part]] @ self._weights[part]
             for field, factor in zip(term, factors, strict=True):  # twice as fast as [:, places] on large meshes
                 field[self._places[part]] *= factor[:, None]
 

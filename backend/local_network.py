@@ -20,6 +20,7 @@ import numpy as np
 
 from .borders import BorderShift, border_pairs
 from .errors import LwaeError
+from .local_drag import Drag
 from .model import FaceModel
 
 # The area weights of all vertices add up to this, so that sigma_n means the same on every mesh.
@@ -202,9 +203,6 @@ class LocalNumpy:
         self.bases = [basis.reshape(len(basis), -1) for _, basis in parts]
         self.residuals = [ResidualBlock(model, index) for index in range(len(config["residuals"]))]
         self.shift = BorderShift(model, parts) if border_pairs(model) else None
-        self._code: np.ndarray | None = None
-        self._terms: list[np.ndarray] = []
-        self._shifted: list[np.ndarray] = []
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes float32 [B, D] to vertices float32 [B, N, 3] in mm."""
@@ -221,32 +219,7 @@ class LocalNumpy:
 
     def decode_one(self, code: np.ndarray) -> np.ndarray:
         """One code float32 [D] to vertices float32 [N, 3]; only what depends on a changed part is recomputed."""
-        code = np.array(code, dtype=np.float32)
-        if self._code is None:
-            self._terms = [np.empty(0)] * (len(self.bases) + len(self.residuals))
-            self._shifted = [np.empty(0)] * len(self.bases)
-            changed = set(range(len(self.bases)))
-        else:
-            different = code != self._code
-            changed = {k for k in range(len(self.bases)) if different[self.model.part_slice(k)].any()}
-        self._code = None  # An error below must not leave terms of two codes.
-        for k in changed:
-            self._terms[k] = (code[self.model.part_slice(k)] @ self.bases[k]).reshape(-1, 3)
-        for index, block in enumerate(self.residuals, start=len(self.bases)):
-            if changed.intersection(block.parts):
-                self._terms[index] = block(code[None])[0]
-        if self.shift and changed:
-            amounts = self.shift.amounts(code[None])
-            for k in range(len(self.bases)):
-                if k in changed or changed.intersection(self.shift.neighbours[k]):
-                    self._shifted[k] = self._terms[k].copy()
-                    self.shift.apply(self._shifted[k][None], amounts, k)
-        self._code = code
-        result = self.model.mean.copy()
-        terms = (self._shifted if self.shift else self._terms[: len(self.bases)]) + self._terms[len(self.bases) :]
-        for vertices, term in zip(self._term_vertices, terms, strict=True):
-            result[vertices] += term
-        return result
+        return self._drag.decode(code)
 
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D]."""
@@ -270,8 +243,8 @@ class LocalNumpy:
         return codes
 
     @cached_property
-    def _term_vertices(self) -> list[np.ndarray]:
-        return self.vertices + [block.vertices for block in self.residuals]
+    def _drag(self) -> Drag:
+        return Drag(self)
 
     @cached_property
     def _encoder_matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

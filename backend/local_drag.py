@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One face of the `local` preset after another, as sliders give them: most often one part's code has changed.
+
+All that depends on part k lies in its region, where it or a part that it shares a border with has vertices. With
+`LocalNumpy`'s terms T_k = B_k z_k, what a region shows is
+
+    rest + (1 + sum_j s_kj w_j) T_k + sum_j s_jk w_k T_j + blocks of k,
+
+where rest is the mean and what other parts and blocks add there, and w_k T_j stands still too while k alone moves. So
+a step is two products with matrices of the region's own size, and the rest of the face is left as it is. Nothing is
+subtracted from what was shown before: no error adds up, however long a drag is.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .local_network import LocalNumpy
+
+DENSE = 0.5  # Blocks on more than this share of a region join the one product over all of it.
+
+
+class Region:
+    """What does not change with codes of all that depends on one part.
+
+    Attributes:
+        vertices: [n] of the mesh, in order.
+        place: where the part's own vertices are among them; None where they are all of them.
+        overlaps: other parts j with vertices here: (j, places in the region, places in part j).
+        dense: the numbers of the blocks in `rows`, and how many rows each has.
+        sparse: the other blocks that depend on the part, and their places in the region.
+        foreign: blocks that do not: (number, places in the region, places in the block).
+        rows: float32 [coefficients of dense blocks + neighbours, 3n]; the last ones hold w_k T_j during a drag.
+    """
+
+    def __init__(self, network: LocalNumpy, part: int):
+        blocks, shift = network.residuals, network.shift
+        self.neighbours = shift.neighbours[part] if shift else []
+        pieces = [network.vertices[part], *(block.vertices for block in blocks if part in block.parts)]
+        weight = network.model.weights[part]
+        pieces += [network.vertices[j][weight[network.vertices[j]] > 0] for j in self.neighbours]
+        self.vertices = np.unique(np.concatenate(pieces))
+        self.place = self._places(network.vertices[part])
+        if len(self.place) == len(self.vertices):
+            self.place = None
+        self.overlaps, self.foreign, dense, self.sparse = [], [], [], []
+        for j, vertices in enumerate(network.vertices):
+            shared, here, there = np.intersect1d(self.vertices, vertices, assume_unique=True, return_indices=True)
+            if j != part and len(shared):
+                self.overlaps.append((j, here, there))
+        for number, block in enumerate(blocks):
+            if part not in block.parts:
+                _, here, there = np.intersect1d(self.vertices, block.vertices, return_indices=True)
+                if len(here):
+                    self.foreign.append((number, here, there))
+            elif len(block.vertices) > DENSE * len(self.vertices):
+                dense.append(number)
+            else:
+                self.sparse.append((number, self._places(block.vertices)))
+        self.dense = [(number, len(blocks[number].basis)) for number in dense]
+        count = sum(rows for _, rows in self.dense)
+        self.rows = np.zeros((count + len(self.neighbours), 3 * len(self.vertices)), dtype=np.float32)
+        first = 0
+        for number, rows in self.dense:
+            block = blocks[number]
+            target = self.rows[first : first + rows].reshape(rows, len(self.vertices), 3)
+            target[:, self._places(block.vertices)] = block.basis.reshape(rows, -1, 3)
+            first += rows
+        self.moving = self.rows[count:].reshape(len(self.neighbours), len(self.vertices), 3)
+
+    def _places(self, vertices: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.vertices, vertices)
+
+
+class Drag:
+    """Decodes one code after another and remembers what the last one needed."""
+
+    def __init__(self, network: LocalNumpy):
+        self._network, self._shift, self._blocks = network, network.shift, network.residuals
+        self._slices = [network.model.part_slice(k) for k in range(network.model.part_count)]
+        self._regions: dict[int, Region] = {}
+        self._code: np.ndarray | None = None
+        self._terms: list[np.ndarray] = [np.empty(0)] * len(self._slices)  # T_k, flat [3 n_k]
+        self._added: list[np.ndarray] = [np.empty(0)] * len(self._blocks)  # what each block adds, [n, 3]
+        self._stale: set[int] = set()  # blocks that `_added` lags behind
+        self._energies = np.zeros((1, sum(len(own) for own in self._shift.own) if self._shift else 0), np.float32)
+        self._open: int | None = None  # the part whose rest is known
+        self._rest = self._shown = np.empty(0)
+
+    def decode(self, code: np.ndarray) -> np.ndarray:
+        """One code float32 [D] to vertices float32 [N, 3] in mm, an array of the caller's own."""
+        code = np.array(code, dtype=np.float32)
+        if self._code is None:
+            changed = list(range(len(self._slices)))
+        else:
+            different = code != self._code
+            changed = [k for k, columns in enumerate(self._slices) if different[columns].any()]
+        before, self._code = self._code, None  # An error below must not leave terms of two codes.
+        if len(changed) == 1 and before is not None:
+            self._move(changed[0], code)
+        elif changed:
+            self._show_all(changed, code)
+        self._code = code
+        return self._shown.copy()
+
+    def _show_all(self, changed: list[int], code: np.ndarray) -> None:
+        network, self._open = self._network, None
+        for k in changed:
+            self._renew(k, code)
+        self._stale.update(n for n, block in enumerate(self._blocks) if not set(changed).isdisjoint(block.parts))
+        self._renew_blocks(code)
+        self._shown = network.model.mean.copy()
+        amounts = self._amounts()
+        for k, vertices in enumerate(network.vertices):
+            self._shown[vertices] += self._shifted(k, amounts)
+        for block, added in zip(self._blocks, self._added, strict=True):
+            self._shown[block.vertices] += added
+
+    def _move(self, k: int, code: np.ndarray) -> None:
+        """Part k alone has changed."""
+        if k not in self._regions:
+            self._regions[k] = Region(self._network, k)
+        region = self._regions[k]
+        if self._open != k:
+            self._renew_blocks(code)
+            self._open_region(k, region)
+        self._renew(k, code)
+        amounts = self._amounts()
+        own = self._shifted(k, amounts)
+        coefficients = [self._blocks[number].coefficients(code[None])[0] for number, _ in region.dense]
+        if self._shift:
+            coefficients.append(amounts[0, self._pairs_to[k]])
+        field = self._rest.copy() if region.place is not None else self._rest + own
+        if region.place is not None:
+            field[region.place] += own
+        if len(region.rows):
+            field += (np.concatenate(coefficients) @ region.rows).reshape(-1, 3)
+        for number, places in region.sparse:
+            self._added[number] = self._blocks[number](code[None])[0]
+            self._stale.discard(number)
+            field[places] += self._added[number]
+        self._stale.update(number for number, _ in region.dense)
+        self._shown[region.vertices] = field
+
+    def _open_region(self, k: int, region: Region) -> None:
+        """Sum up what does not move with part k."""
+        self._open = None
+        amounts = self._amounts()
+        if self._shift:
+            amounts[:, self._pairs_to[k]] = 0
+        self._rest = self._network.model.mean[region.vertices]
+        for j, here, there in region.overlaps:
+            self._rest[here] += self._shifted(j, amounts)[there]
+            if j in region.neighbours:
+                weight = self._network.model.weights[k, region.vertices[here], None]
+                moving = region.moving[region.neighbours.index(j)]
+                moving[here] = self._terms[j].reshape(-1, 3)[there] * weight
+        for number, here, there in region.foreign:
+            self._rest[here] += self._added[number][there]
+        self._open = k
+
+    def _renew(self, k: int, code: np.ndarray) -> None:
+        own = code[self._slices[k]]
+        self._terms[k] = own @ self._network.bases[k]
+        if self._shift:
+            self._energies[0, self._shift.own[k]] = self._shift.energies(own[None], k)[0]
+
+    def _renew_blocks(self, code: np.ndarray) -> None:
+        for number in self._stale:
+            self._added[number] = self._blocks[number](code[None])[0]
+        self._stale = set()
+
+    def _amounts(self) -> np.ndarray | None:
+        return self._shift.balance(self._energies) if self._shift else None
+
+    def _shifted(self, k: int, amounts: np.ndarray | None) -> np.ndarray:
+        """T_k with its borders moved, [n_k, 3]."""
+        term = self._terms[k]
+        if self._shift and self._shift.own[k]:
+            factor = amounts[0, self._shift.own[k]] @ self._weights[k]
+            factor += 1
+            factor *= term
+            term = factor
+        return term.reshape(-1, 3)
+
+    @cached_property
+    def _weights(self) -> list[np.ndarray]:
+        """For each part its neighbours' weights at its coordinates, float32 [neighbours, 3 n_k]."""
+        model, result = self._network.model, []
+        for own, neighbours in zip(self._network.vertices, self._shift.neighbours, strict=True):
+            weights = model.weights[np.ix_(neighbours, own)].astype(np.float32)
+            result.append(np.repeat(weights, 3, axis=1))
+        return result
+
+    @cached_property
+    def _pairs_to(self) -> list[list[int]]:
+        """For each part k the numbers of the pairs (j, k), in the order of its neighbours."""
+        return [
+            [self._shift.own[j][self._shift.neighbours[j].index(k)] for j in neighbours]
+            for k, neighbours in enumerate(self._shift.neighbours)
+        ]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -14,8 +14,9 @@ from .studio import Studio
 
 DIRECTIONS = 48  # Of light that are tried on the mean face: a third of a second instead of one.
 AZIMUTH, ELEVATION = -24.0, 4.0  # From the side of the key lamp's shadow, so that nose and chin stand out.
-# Other faces are larger than the mean one: what is kept free around it, as a share of the picture.
+# Other faces are larger than the mean one: what is kept free above it, as a share of the picture.
 MARGIN = 0.05
+ZOOM = 1.2  # The end of the neck is cut off in favour of the face.
 
 
 @dataclass
@@ -33,8 +34,11 @@ class Portraits:
         return Studio.of(self.model, DIRECTIONS)
 
     def camera(self, size: int) -> Camera:
-        """A square picture of `size` pixels that the mean face fills but for `MARGIN`."""
-        return fit_camera(self.model.mean, AZIMUTH, ELEVATION, size, MARGIN).squared(size)
+        """A square picture of `size` pixels that the mean head fills from its top down to the neck."""
+        camera = fit_camera(self.model.mean, AZIMUTH, ELEVATION, size, MARGIN).squared(size)
+        middle, top = size / 2, MARGIN * size
+        offset = (middle + ZOOM * (camera.offset[0] - middle), top + ZOOM * (camera.offset[1] - top))
+        return replace(camera, scale=ZOOM * camera.scale, offset=offset)
 
     def picture(self, vertices: np.ndarray, size: int) -> np.ndarray:
         """uint8 [size, size, 4], sRGB with straight alpha, rows from the top; nothing but the head is seen.

@@ -80,6 +80,13 @@ class Prior:
         result[free] = draw[free] + self.covariance[np.ix_(free, held)] @ missing
         return result
 
+    def mean_given(self, code: np.ndarray, free: np.ndarray, looseness: float = 3.0) -> np.ndarray:
+        """The mean of what `sample_given` draws, float64 [number of free columns]; the other columns decide it."""
+        held = ~free
+        observed = self.covariance[np.ix_(held, held)] + looseness * np.eye(int(held.sum()))
+        missing = np.linalg.solve(observed, np.asarray(code)[held].astype(np.float64) - self.mean[held])
+        return self.mean[free] + self.covariance[np.ix_(free, held)] @ missing
+
     @cached_property
     def principal_axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Variances float64 [D] and the orthonormal axes that have them, float64 [D, D], a column each."""

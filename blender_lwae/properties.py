@@ -40,6 +40,11 @@ def _part_seed_typed(part, _context) -> None:
         animation.auto_key(bpy.context, mesh, paths)
 
 
+def _gallery_seed_typed(state, _context) -> None:
+    if not sync.is_paused():
+        bpy.ops.lwae.more_like_this("INVOKE_DEFAULT", seed=state.gallery_seed)
+
+
 class LwaeControl(PropertyGroup):
     """One slider."""
 
@@ -149,6 +154,27 @@ class LwaeFace(PropertyGroup):
         options=set(),
     )
 
+    difference: FloatProperty(
+        name="Difference",
+        description="How much faces like this one differ from it: 0 not at all, 1 as much as two people do",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        precision=2,
+        subtype="FACTOR",
+        override=OVERRIDE,
+        options=set(),
+    )
+    gallery_seed: IntProperty(
+        name="Seed",
+        description="Number of the first face that More Like This drew; the others have the numbers after it. "
+        "Type one to get these faces again",
+        min=0,
+        max=MAX_SEED,
+        override=OVERRIDE,
+        options=set(),
+        update=_gallery_seed_typed,
+    )
 
 CLASSES = (LwaeControl, LwaePart, LwaeAmount, LwaeDonor, LwaeFace)
 

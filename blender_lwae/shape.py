@@ -74,11 +74,14 @@ def own_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None =
     return read_rest(mesh.lwae, model) + models.tools(model).controls @ _sliders(model, values)
 
 
-def read_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None = None) -> np.ndarray:
-    """The code of a face as it is seen, float32 [D], from its own values or from the given ones."""
+def read_code(
+    mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None = None, own: np.ndarray | None = None
+) -> np.ndarray:
+    """The code of a face as it is seen, float32 [D], from its own values and own code or from the given ones."""
     if values is None:
         values = read_values(mesh.lwae)
-    own = own_code(mesh, model, values)
+    if own is None:
+        own = own_code(mesh, model, values)
     if not len(mesh.lwae.donors):
         return own
     amounts = np.repeat(_amounts(model, values), model.code_sizes, axis=1)
@@ -86,6 +89,12 @@ def read_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray | None 
     return own + (amounts * (donors - own)).sum(axis=0, dtype=np.float32)
 
 
-def shape(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray) -> np.ndarray:
-    """Vertices that values stand for, float32 [N, 3] in mm, without the artist's kept edit."""
-    return models.decoder(model).decode_one(read_code(mesh, model, values))
+def shape(
+    mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray, own: np.ndarray | None = None
+) -> np.ndarray:
+    """Vertices that values stand for, float32 [N, 3] in mm, without the artist's kept edit.
+
+    Args:
+        own: another code to show in place of the face's own, under its donors and settings.
+    """
+    return models.decoder(model).decode_one(read_code(mesh, model, values, own))

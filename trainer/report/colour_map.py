@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 
-from .lighting import to_linear
+from backend.lighting import to_linear
 
 COLOURS = 256
 NOTHING = (0.925, 0.915, 0.905)  # Light enough to show the shape, dark enough to stand on paper.

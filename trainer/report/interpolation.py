@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.rasteriser import fit_camera
 from trainer.evaluation.hausdorff import hausdorff_distance
 from trainer.evaluation.metrics import vertex_distances
 from trainer.evaluation.mixing import interpolate_part
 
 from .plate import Plate, Scale, picture_grid
-from .rasteriser import fit_camera
 from .subject import Subject
 from .views import view_of_part
 

@@ -7,11 +7,11 @@ import math
 
 import numpy as np
 
+from backend.rasteriser import fit_camera
 from trainer.evaluation.mixing import donor_mixes, mix_codes
 from trainer.weights.picture import part_colours
 
 from .plate import Plate, picture_grid
-from .rasteriser import fit_camera
 from .subject import Subject
 from .views import BESIDE, view_of_part
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.rasteriser import fit_camera
+
 from .plate import Plate, Scale, picture_grid
-from .rasteriser import fit_camera
 from .subject import Subject
 from .views import FRONT, view_of_part
 

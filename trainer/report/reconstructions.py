@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.rasteriser import fit_camera
 from trainer.evaluation.metrics import in_blocks, vertex_distances
 
 from .plate import Plate, Scale, picture_grid
-from .rasteriser import fit_camera
 from .subject import Subject
 from .views import BESIDE
 

@@ -10,11 +10,10 @@ import numpy as np
 
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
+from backend.studio import Studio
 from trainer.datasets.dataset import Dataset
 from trainer.evaluation.metrics import in_blocks
 from trainer.evaluation.testbed import TestBed
-
-from .studio import Studio
 
 SEED = 0
 SOURCES, TARGETS = 5, 11  # As in the paper.

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from backend.rasteriser import view_axes
 from trainer.mesh.topology import vertex_areas, vertex_normals
 
-from .rasteriser import view_axes
 from .subject import Subject
 
 FRONT, BESIDE, BEHIND = (0.0, 0.0), (28.0, 4.0), (152.0, 4.0)

@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Patch
 
 from backend.files import atomic_write
+from backend.rasteriser import fit_camera
+from backend.studio import Studio
 from trainer.report.plate import TEXT, picture_grid
-from trainer.report.rasteriser import fit_camera
-from trainer.report.studio import Studio
 
 # Okabe & Ito's palette without black, then lighter and darker tones: neighbours stay apart for all eyes.
 PALETTE = np.array(

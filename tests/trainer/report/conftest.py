@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import pytest
 
+from backend import sky
 from tests.trainer.test_training import data  # noqa: F401 (a fixture)
-from trainer.report import interpolation, mixes, part_weights, reconstructions, sky
+from trainer.report import interpolation, mixes, part_weights, reconstructions
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from backend.rasteriser import fit_camera
+from backend.sky import visible_sky
+from backend.studio import Studio
 from tests.toy import sphere, toy_model
 from trainer.mesh.topology import triangulate
-from trainer.report.rasteriser import fit_camera
-from trainer.report.sky import visible_sky
-from trainer.report.studio import Studio
 
 HEIGHT = 80
 

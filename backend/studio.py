@@ -6,13 +6,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy.sparse as sp
-
-from backend.eyes import IRIS_RADIUS, PUPIL_RADIUS, eye_coordinates
-from backend.model import FaceModel
-from trainer.mesh.topology import adjacency, polygon_starts, triangle_edges, triangulate, vertex_normals
 
 from . import lighting
+from .eyes import IRIS_RADIUS, PUPIL_RADIUS, eye_coordinates
+from .model import FaceModel
+from .polygons import polygon_starts, triangulate, vertex_normals
 from .rasteriser import Camera, rasterise
 from .sky import visible_sky
 
@@ -34,12 +32,19 @@ class Studio:
     and nostrils and puts the neck in the chin's shadow, and is nearly the same for all faces.
     """
 
-    def __init__(self, mean: np.ndarray, triangles: np.ndarray, eyes: list[np.ndarray] | None = None):
+    def __init__(
+        self,
+        mean: np.ndarray,
+        triangles: np.ndarray,
+        eyes: list[np.ndarray] | None = None,
+        directions: int | None = None,
+    ):
         """
         Args:
             mean: [N, 3] mm, Z up, face along -Y.
             triangles: [T, 3]; turned round if they face inwards.
             eyes: vertex numbers of each eye polygon.
+            directions: see `visible_sky`; fewer are quicker and make blotchier shadows.
         """
         self.mean = np.asarray(mean, dtype=np.float32)
         outwards = _signed_volume(self.mean, triangles) >= 0
@@ -50,26 +55,29 @@ class Studio:
             on_eye[np.concatenate(eyes)] = True
         self._is_eye = on_eye[self.triangles].all(axis=1)
         self._normals = vertex_normals(self.mean, self.triangles)
-        self._directions, self._seen = visible_sky(self.mean, self.triangles)
+        self._directions, self._seen = visible_sky(self.mean, self.triangles, directions)
         self._shares: dict[bytes, np.ndarray] = {}  # By view.
 
     @classmethod
-    def of(cls, model: FaceModel) -> Studio:
+    def of(cls, model: FaceModel, directions: int | None = None) -> Studio:
         """A studio for the faces of a model."""
         starts = polygon_starts(model.polygon_sizes)
         eyes = [
             model.polygon_vertices[starts[polygon] : starts[polygon] + model.polygon_sizes[polygon]]
             for polygon in np.flatnonzero(model.polygon_material == 1)
         ]
-        return cls(model.mean, triangulate(model.polygon_sizes, model.polygon_vertices), eyes)
+        return cls(model.mean, triangulate(model.polygon_sizes, model.polygon_vertices), eyes, directions)
 
-    def clay(self, vertices: np.ndarray, camera: Camera, tint: np.ndarray | None = None) -> np.ndarray:
+    def clay(
+        self, vertices: np.ndarray, camera: Camera, tint: np.ndarray | None = None, transparent: bool = False
+    ) -> np.ndarray:
         """A portrait in clay with painted eyes, uint8 [height, width, 3].
 
         Args:
             vertices: [N, 3] mm.
             camera: from `fit_camera`, fitted to faces of this size.
             tint: sRGB in 0..1 and how much of it, [N, 4]; not on the eyes.
+            transparent: around the face there is nothing instead of white: uint8 [height, width, 4], alpha straight.
         """
         colours = np.broadcast_to(CLAY, (len(self.mean), 3))
         if tint is not None:
@@ -83,7 +91,7 @@ class Studio:
                 gloss[eye], shine[eye] = EYE_GLOSS, EYE_SHINE
             return lighting.studio_light(normals, sky, key, albedo, gloss, shine)
 
-        return self._picture(vertices, camera, colours, shade)
+        return self._picture(vertices, camera, colours, shade, transparent)
 
     def colours(self, vertices: np.ndarray, camera: Camera, colours: np.ndarray) -> np.ndarray:
         """Colours of a scale on the face, uint8 [height, width, 3].
@@ -96,7 +104,9 @@ class Studio:
             vertices, camera, colours, lambda normals, sky, key, colours, *_: lighting.even_light(normals, sky, colours)
         )
 
-    def _picture(self, vertices: np.ndarray, camera: Camera, colours: np.ndarray, shade: Callable) -> np.ndarray:
+    def _picture(
+        self, vertices: np.ndarray, camera: Camera, colours: np.ndarray, shade: Callable, transparent: bool = False
+    ) -> np.ndarray:
         fine = camera.enlarged(SAMPLES)
         seen = rasterise(vertices, self.triangles, fine)
         corners, barycentric = self.triangles[seen.triangle].T, seen.barycentric.astype(np.float32)[:, :, None]
@@ -108,10 +118,15 @@ class Studio:
         values = interpolated(np.concatenate([normals, self._light(camera), colours], axis=1).astype(np.float32))
         normals = values[:, :3]
         normals = normals / np.maximum(np.sqrt(np.einsum("pi,pi->p", normals, normals)), 1e-9)[:, None]
-        image = np.ones((fine.height * fine.width, 3), dtype=np.float32)
-        image[seen.pixel] = shade(normals, values[:, 3], values[:, 4], values[:, 5:], seen.triangle, interpolated)
-        image = image.reshape(fine.height, fine.width, 3)
+        image = np.ones((fine.height * fine.width, 3 + transparent), dtype=np.float32)
+        if transparent:
+            image[:] = 0
+            image[seen.pixel, 3] = 1
+        image[seen.pixel, :3] = shade(normals, values[:, 3], values[:, 4], values[:, 5:], seen.triangle, interpolated)
+        image = image.reshape(fine.height, fine.width, -1)
         image = sum(image[i::SAMPLES, j::SAMPLES] for i in range(SAMPLES) for j in range(SAMPLES)) / SAMPLES**2
+        if transparent:
+            image[..., :3] /= np.maximum(image[..., 3:], 1e-9)
         return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
 
     def _light(self, camera: Camera) -> np.ndarray:
@@ -127,9 +142,14 @@ class Studio:
 
     def _blurred(self, values: np.ndarray) -> np.ndarray:
         """Twice the mean of each vertex and its neighbours: some hundred directions leave a little noise."""
-        ring = adjacency(triangle_edges(self.triangles), len(values)) + sp.eye(len(values))
-        count = np.asarray(ring.sum(axis=1))
-        return ring @ (ring @ values / count) / count
+        ends = np.sort(self.triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2).astype(np.int64), axis=1)
+        one, other = np.divmod(np.unique(ends @ [len(values), 1]), len(values))
+        target, source = np.concatenate([one, other]), np.concatenate([other, one])
+        count = np.bincount(target, minlength=len(values))[:, None] + 1
+        for _ in range(2):
+            around = [np.bincount(target, column[source], minlength=len(values)) for column in values.T]
+            values = (values + np.stack(around, axis=1)) / count
+        return values
 
 
 def _eye_colours(place: np.ndarray) -> np.ndarray:

@@ -52,6 +52,15 @@ class Camera:
             height=self.height * factor,
         )
 
+    def squared(self, size: int) -> Camera:
+        """The same view in a square of `size` pixels, scaled down where that is narrower, in the middle."""
+        shrink = min(1.0, size / max(self.width, self.height))
+        offset = (
+            self.offset[0] * shrink + (size - self.width * shrink) / 2,
+            self.offset[1] * shrink + (size - self.height * shrink) / 2,
+        )
+        return replace(self, scale=self.scale * shrink, offset=offset, width=size, height=size)
+
 
 def view_axes(azimuth: float, elevation: float) -> np.ndarray:
     """Right, up and towards the camera, float64 [3, 3], for meshes with Z up and faces along -Y.

@@ -12,7 +12,9 @@ HEIGHT = 110  # Pixels of the picture from each direction.
 BIAS = 0.012  # Of the head's size: what is nearer than this behind something still counts as seen.
 
 
-def visible_sky(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def visible_sky(
+    vertices: np.ndarray, triangles: np.ndarray, count: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Directions spread evenly over the sphere, float64 [D, 3], and whether each vertex sees them, bool [D, N].
 
     A vertex sees a direction when a camera there sees nothing before it (shadow maps, Williams 1978).
@@ -20,9 +22,11 @@ def visible_sky(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray
     Args:
         vertices: [N, 3] mm.
         triangles: [T, 3].
+        count: D; `DIRECTIONS` when left out.
     """
-    i = np.arange(DIRECTIONS) + 0.5
-    elevations = np.degrees(np.arcsin(1 - 2 * i / DIRECTIONS))
+    count = count or DIRECTIONS
+    i = np.arange(count) + 0.5
+    elevations = np.degrees(np.arcsin(1 - 2 * i / count))
     azimuths = np.degrees(np.pi * (1 + 5**0.5) * i) % 360
     bias = BIAS * float(np.ptp(vertices, axis=0).max())
     directions, seen = [], []

@@ -2,9 +2,9 @@
 import numpy as np
 import pytest
 
+from backend.rasteriser import fit_camera, rasterise, view_axes
 from tests.toy import sphere
 from trainer.mesh.topology import triangulate
-from trainer.report.rasteriser import fit_camera, rasterise, view_axes
 
 
 def one_by_one(vertices, triangles, camera):

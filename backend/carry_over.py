@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A face of one model as a face of another one: exactly where both have the same vertices, else slider by slider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .controls import part_controls, split_code
+from .decoder import Decoder
+from .face_file import DonorRecord, FaceRecord, PartRecord, fits, join_parts, own_code, split_parts
+from .model import WHOLE, FaceModel
+
+LISTED = 4  # Names that a phrase spells out.
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What `carry_over` gives.
+
+    Attributes:
+        record: the face in words of the new model; it fits that model (`face_file.fits`).
+        how: "same" (the very model), "vertices" (encoded again) or "sliders" (by part and slider name).
+        error: mean distance of the vertices before donors and settings, mm; 0 for "same", NaN for "sliders".
+        left: what the new model has no place for, as phrases ("the part ears"); empty when all was kept.
+    """
+
+    record: FaceRecord
+    how: str
+    error: float
+    left: list[str]
+
+    def sentence(self) -> str:
+        """What happened, for the person who asked for it; empty when there is nothing to say."""
+        if self.how == "same" and not self.left:
+            return ""
+        if self.how == "vertices":
+            text = f"The face was encoded again for the model {self.record.model_name} (mean error {self.error:.2f} mm)"
+        else:
+            text = f"Sliders of the same name were carried over to the model {self.record.model_name}"
+        return f"{text}; left out: {', '.join(self.left)}" if self.left else text
+
+
+def carry_over(record: FaceRecord, source: Decoder | None, target: Decoder) -> Carried:
+    """Describe a face in words of another model, keeping what can be kept.
+
+    Args:
+        record: of any model.
+        source: decoder of the model that the face was made with, None where that is not installed; one that the record
+            does not fit counts as none.
+        target: decoder of the model that it shall have.
+    """
+    if fits(record, target.model):
+        return Carried(record, "same", 0.0, [])
+    if source is not None and not fits(record, source.model):
+        source = None
+    if source is not None and source.model.topology_hash == target.model.topology_hash:
+        return _by_vertices(record, source, target)
+    return _by_sliders(record, source.model if source else None, target.model)
+
+
+def _empty(record: FaceRecord, model: FaceModel) -> FaceRecord:
+    """The average face of a model, with the record's settings of the face and of the parts that exist."""
+    parts = {}
+    for k, name in enumerate(model.part_names):
+        sliders = dict.fromkeys((model.controls[index].name for index in part_controls(model, k)), 0.0)
+        settings = dict(record.parts[name].settings) if name in record.parts else {}
+        parts[name] = PartRecord(sliders, [], settings)
+    whole = dict.fromkeys((model.controls[index].name for index in part_controls(model, WHOLE)), 0.0)
+    return replace(
+        record,
+        model_name=model.name,
+        model_hash=model.hash,
+        topology_hash=model.topology_hash,
+        parts=parts,
+        whole=whole,
+        donors=[],
+        settings=dict(record.settings),
+    )
+
+
+def _set_code(record: FaceRecord, model: FaceModel, code: np.ndarray) -> None:
+    """Sliders and rest of a record from a code, with the sliders of the whole face where they are."""
+    values, rest = split_code(model, code, np.array(list(record.whole.values()), dtype=np.float32))
+    for k, part in enumerate(record.parts.values()):
+        numbers = values[part_controls(model, k)].tolist()
+        part.sliders = dict(zip(part.sliders, numbers, strict=True))
+        part.rest = rest[model.part_slice(k)].tolist() if rest.any() else []
+
+
+def _by_vertices(record: FaceRecord, source: Decoder, target: Decoder) -> Carried:
+    model = target.model
+    result, left = _empty(record, model), []
+    result.whole.update({name: value for name, value in record.whole.items() if name in result.whole})
+    codes = [own_code(record, source.model), *(join_parts(source.model, donor.code) for donor in record.donors)]
+    vertices = source.decode(np.stack(codes))
+    encoded = target.encode(vertices)
+    error = float(np.linalg.norm(target.decode(encoded[:1])[0] - vertices[0], axis=1).mean())
+    _set_code(result, model, encoded[0])
+    for donor, code in zip(record.donors, encoded[1:], strict=True):
+        result.donors.append(DonorRecord(donor.name, split_parts(model, code), _amounts(donor, model), donor.settings))
+    lost = {name for donor in record.donors for name, amount in donor.amounts.items() if amount}
+    left += _phrases("what donors give to", sorted(lost.difference(model.part_names)))
+    return Carried(result, "vertices", error, left)
+
+
+def _by_sliders(record: FaceRecord, source: FaceModel | None, target: FaceModel) -> Carried:
+    result = _empty(record, target)
+    left = _by_names(record, result)
+    # Codes mean the same where only the sliders differ.
+    same_code = record.model_hash == target.hash
+    sizes = dict(zip(target.part_names, target.code_sizes, strict=True))
+    for name, part in record.parts.items():
+        if same_code and len(part.rest) == sizes.get(name):
+            result.parts[name].rest = part.rest
+    if not same_code and any(any(part.rest) for part in record.parts.values()):
+        left.append("the finer shape that no slider holds")
+    for donor in record.donors:
+        code = None
+        if same_code and {name: len(numbers) for name, numbers in donor.code.items()} == sizes:
+            code = join_parts(target, donor.code)
+        elif source is not None:
+            code = _code_by_names(join_parts(source, donor.code), source, target)
+        if code is not None:
+            parts = split_parts(target, code)
+            result.donors.append(DonorRecord(donor.name, parts, _amounts(donor, target), donor.settings))
+    missing = len(record.donors) - len(result.donors)
+    if missing:
+        left.append("its donor" if missing == 1 else f"{missing} donors")
+    return Carried(result, "sliders", float("nan"), left)
+
+
+def _by_names(record: FaceRecord, result: FaceRecord) -> list[str]:
+    """Set the sliders of `result` that `record` has too; phrases for those that move something and are missing."""
+    lost, sliders = [], []
+    for name, part in record.parts.items():
+        if name not in result.parts:
+            if any(part.sliders.values()) or any(part.rest):
+                lost.append(name)
+            continue
+        known = result.parts[name].sliders
+        known.update({slider: value for slider, value in part.sliders.items() if slider in known})
+        sliders += [f"{name} {slider}" for slider, value in part.sliders.items() if value and slider not in known]
+    result.whole.update({name: value for name, value in record.whole.items() if name in result.whole})
+    sliders += [name for name, value in record.whole.items() if value and name not in result.whole]
+    return _phrases("the parts" if len(lost) > 1 else "the part", lost) + _phrases(
+        "the sliders" if len(sliders) > 1 else "the slider", sliders
+    )
+
+
+def _code_by_names(code: np.ndarray, source: FaceModel, target: FaceModel) -> np.ndarray:
+    """The code whose sliders of the same names say the same."""
+    values, _ = split_code(source, code)
+    said = {}
+    for control, value in zip(source.controls, values, strict=True):
+        said[_part(source, control.part), control.name] = value
+    result = np.zeros(target.code_size, dtype=np.float32)
+    for control in target.controls:
+        value = said.get((_part(target, control.part), control.name), 0.0)
+        result[target.part_slice(control.part)] += np.float32(value) * control.direction
+    return result
+
+
+def _part(model: FaceModel, part: int) -> str | None:
+    return None if part == WHOLE else model.part_names[part]
+
+
+def _amounts(donor: DonorRecord, model: FaceModel) -> dict[str, float]:
+    return {name: donor.amounts.get(name, 0.0) for name in model.part_names}
+
+
+def _phrases(what: str, names: list[str]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return [f"{what} {', '.join(names[:LISTED])}{more}"]

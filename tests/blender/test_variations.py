@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""More Like This: the gallery and what a click on it does."""
+
+import addon_utils
+import bpy
+import numpy as np
+import pytest
+from conftest import ADDON
+from helpers import expected, positions
+
+
+def own_code(addon, mesh, model):
+    return addon("shape").own_code(mesh, model)
+
+
+@pytest.fixture
+def person(new_face):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=3)
+    return mesh
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(addon):
+    """As after enabling the add-on."""
+    addon("gallery").unregister()
+
+
+def draw(addon, mesh, seed=20, difference=0.4):
+    assert bpy.ops.lwae.more_like_this(seed=seed, difference=difference) == {"FINISHED"}
+    return addon("gallery").of(mesh)
+
+
+def picture(addon, mesh, seed):
+    gallery = addon("gallery")
+    found = gallery.of(mesh)
+    preview = gallery._previews[found.names[list(found.icons).index(seed)]]
+    result = np.empty(len(preview.image_pixels_float), np.float32)
+    preview.image_pixels_float.foreach_get(result)
+    return result.reshape(*preview.image_size, 4)
+
+
+def test_gallery_holds_eight_faces_and_changes_none(person, addon):
+    before = positions(person)
+    found = draw(addon, person)
+    assert np.array_equal(positions(person), before)
+    assert found.seeds == list(range(20, 28))
+    assert set(found.icons) == {*found.seeds, addon("gallery").ORIGINAL}
+    pictures = [picture(addon, person, seed) for seed in found.icons]
+    assert all(np.abs(one - other).mean() > 1e-3 for i, one in enumerate(pictures) for other in pictures[:i])
+    assert not found.running
+    assert (person.lwae.gallery_seed, person.lwae.difference) == (20, pytest.approx(0.4))
+
+
+def test_a_picture_shows_the_face_that_a_click_makes(person, addon, model):
+    found = draw(addon, person)
+    for seed in found.seeds[:2]:
+        bpy.ops.lwae.use_variation(seed=seed, difference=found.difference)
+        shown = addon("gallery").portraits(model).picture(1000 * positions(person), addon("gallery").SIZE)
+        error = np.abs(picture(addon, person, seed) - shown[::-1] / 255)
+        assert error.mean() < 1e-3 and (error > 0.1).mean() < 1e-3
+    other = np.abs(picture(addon, person, found.seeds[0]) - picture(addon, person, found.seeds[1]))
+    assert other.mean() > 5e-3
+
+
+def test_a_click_resembles_the_original_not_the_last_click(person, addon, model):
+    original = own_code(addon, person, model)
+    found = draw(addon, person)
+    vary = addon("backend.variations").vary
+    everything = range(model.part_count)
+    for seed in (24, 21):
+        assert bpy.ops.lwae.use_variation(seed=seed, difference=found.difference) == {"FINISHED"}
+        wanted = vary(model, original, everything, seed, found.difference)
+        assert np.allclose(own_code(addon, person, model), wanted, atol=1e-4)
+        assert np.allclose(positions(person), expected(person), atol=1e-6)
+        face = addon("face")
+        assert found.shown[seed] == face.signature(person.lwae, addon("shape").read_values(person.lwae))
+    bpy.ops.lwae.use_variation(difference=0)
+    assert np.allclose(own_code(addon, person, model), original, atol=1e-5)
+
+
+def test_without_a_gallery_the_face_itself_is_varied(person, addon, model):
+    before = own_code(addon, person, model)
+    bpy.ops.lwae.use_variation(seed=8, difference=0.3)
+    wanted = addon("backend.variations").vary(model, before, range(model.part_count), 8, 0.3)
+    assert np.allclose(own_code(addon, person, model), wanted, atol=1e-4)
+
+
+def test_locked_parts_stay_exactly(person, addon, model):
+    person.lwae.parts[0].locked = True
+    before, locked = own_code(addon, person, model), model.part_slice(0)
+    found = draw(addon, person)
+    bpy.ops.lwae.use_variation(seed=22, difference=found.difference)
+    after = own_code(addon, person, model)
+    assert np.array_equal(after[locked], before[locked])
+    assert np.abs(after - before).max() > 0.1
+    # Locked later, changed later: as it is now.
+    person.lwae.parts[1].controls[0].value = 2.5
+    person.lwae.parts[1].locked = True
+    before = own_code(addon, person, model)
+    bpy.ops.lwae.use_variation(seed=23, difference=found.difference)
+    assert np.array_equal(own_code(addon, person, model)[model.part_slice(1)], before[model.part_slice(1)])
+
+
+def test_all_locked_greys_the_buttons(person):
+    for part in person.lwae.parts:
+        part.locked = True
+    for operator in (bpy.ops.lwae.more_like_this, bpy.ops.lwae.use_variation):
+        with pytest.raises(RuntimeError, match="Unlock"):
+            operator()
+
+
+def test_donors_and_pictures_agree(person, addon, model):
+    """A picture shows the face with what is mixed in, as the viewport does."""
+    donor = person.lwae.donors.add()
+    code = model.prior.sample(np.random.default_rng(4), 1)[0]
+    donor.code = addon("shape").encode_numbers(code)
+    for name in model.part_names:
+        donor.amounts.add().name = name
+    donor.amounts[0].value = donor.amounts[1].value = 0.8
+    found = draw(addon, person)
+    seed = found.seeds[5]
+    bpy.ops.lwae.use_variation(seed=seed, difference=found.difference)
+    shown = addon("gallery").portraits(model).picture(1000 * positions(person), addon("gallery").SIZE)
+    assert np.abs(picture(addon, person, seed) - shown[::-1] / 255).mean() < 1e-3
+    plain = 1000 * expected(person)
+    assert np.abs(plain - 1000 * positions(person)).max() > 0.5, "the donor does nothing here"
+
+
+def test_galleries_are_forgotten_with_their_pictures(new_face, addon):
+    gallery = addon("gallery")
+    faces = [new_face().data for _ in range(gallery.KEPT + 1)]
+    for item in faces:
+        bpy.context.view_layer.objects.active = next(o for o in bpy.data.objects if o.data == item)
+        draw(addon, item)
+    assert gallery.of(faces[0]) is None and gallery.of(faces[1]) is not None
+    assert len(gallery._previews) == 9 * gallery.KEPT
+    assert bpy.ops.lwae.close_gallery() == {"FINISHED"}
+    assert gallery.of(faces[-1]) is None and len(gallery._previews) == 9 * (gallery.KEPT - 1)
+    with pytest.raises(RuntimeError, match="There is no gallery"):
+        bpy.ops.lwae.close_gallery()
+
+
+def test_a_gallery_of_another_model_is_not_shown(person, addon):
+    draw(addon, person)
+    person.lwae.model_hash = "0" * 16
+    assert addon("gallery").of(person) is None
+
+
+def test_stopped_drawings_keep_what_is_drawn(person, addon):
+    drawing = addon("operators.variations").Drawing(person, 50, 0.4)
+    while drawing.done < 3:
+        assert drawing.step()
+        drawing.wait()
+    drawing.end()
+    found = addon("gallery").of(person)
+    assert found.seeds[:2] == [50, 51] and len(found.seeds) < 8 and not found.running
+    bpy.ops.lwae.use_variation(seed=51, difference=0.4)
+    assert np.allclose(positions(person), expected(person), atol=1e-6)
+
+
+def test_stopped_before_the_first_picture_the_old_gallery_comes_back(person, addon):
+    old = draw(addon, person)
+    drawing = addon("operators.variations").Drawing(person, 50, 0.4)
+    drawing.step()
+    drawing.end()
+    gallery = addon("gallery")
+    assert gallery.of(person) is old and len(gallery._previews) == 9
+    assert picture(addon, person, 20).any()
+    new = draw(addon, person, seed=60)
+    assert gallery.of(person) is new and len(gallery._previews) == 9
+
+
+def test_a_face_that_is_deleted_ends_the_drawing(person, addon):
+    drawing = addon("operators.variations").Drawing(person, 50, 0.4)
+    bpy.data.meshes.remove(person)
+    for _ in range(4):
+        going_on = drawing.step()
+        if not going_on:
+            break
+        drawing.wait()
+    assert not going_on
+    drawing.end()
+
+
+def test_disabling_frees_the_pictures(person, addon):
+    draw(addon, person)
+    previews = addon("gallery")._previews
+    addon_utils.disable(ADDON)
+    try:
+        assert len(previews) == 0
+        assert addon("gallery")._previews is None and not addon("gallery")._galleries
+    finally:
+        addon_utils.enable(ADDON)
+    assert draw(addon, bpy.context.object.data) is not None

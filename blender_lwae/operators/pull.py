@@ -15,7 +15,7 @@ from ..backend.model import MM_PER_METRE
 from ..viewport import circle_around, hit_face, view_under
 from .common import active_face, change, poll_own_data, poll_writable_face
 
-LEAST_RADIUS, MOST_RADIUS = 0.005, 0.2  # metres
+LEAST_RADIUS, MOST_RADIUS = 5.0, 200.0  # mm
 STEP = 1.15  # of the radius, for each turn of the wheel
 PRECISE = 0.1  # of the mouse's way, with Shift
 RADIUS_TOOLTIP = "How far the surroundings come along. What lies beyond is held, more firmly the smaller this is"
@@ -28,12 +28,12 @@ class LwaePullSettings(bpy.types.PropertyGroup):
     radius: FloatProperty(
         name="Radius",
         description=RADIUS_TOOLTIP,
-        default=0.03,
+        default=30.0,
         min=LEAST_RADIUS,
         max=MOST_RADIUS,
-        subtype="DISTANCE",
-        precision=3,
-        step=0.1,
+        subtype="DISTANCE_CAMERA",  # In mm, whatever the scene's unit is.
+        precision=1,
+        step=100,
         options=set(),
     )
     mirror: BoolProperty(name="Mirror", description=MIRROR_TOOLTIP, options=set())
@@ -70,12 +70,12 @@ class LWAE_OT_pull(bpy.types.Operator):
     radius: FloatProperty(
         name="Radius",
         description=RADIUS_TOOLTIP,
-        default=0.03,
+        default=30.0,
         min=LEAST_RADIUS,
         max=MOST_RADIUS,
-        subtype="DISTANCE",
-        precision=3,
-        step=0.1,
+        subtype="DISTANCE_CAMERA",  # In mm, whatever the scene's unit is.
+        precision=1,
+        step=100,
         options={"SKIP_SAVE"},
     )
     mirror: BoolProperty(name="Mirror", description=MIRROR_TOOLTIP, options={"SKIP_SAVE"})
@@ -170,7 +170,7 @@ class LWAE_OT_pull(bpy.types.Operator):
         context.window.cursor_set("WAIT")  # The first pull of a model takes a moment.
         try:
             pull = pulling.FacePull(mesh, pulling.handle_at(item, *found))
-            pull.prepare(self.radius * MM_PER_METRE, self.mirror, self._part_only(context, event))
+            pull.prepare(self.radius, self.mirror, self._part_only(context, event))
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return False
@@ -202,7 +202,7 @@ class LWAE_OT_pull(bpy.types.Operator):
     def _drag(self, context, event) -> None:
         self.part_only = self._part_only(context, event)
         self.move = self._at(self._mouse) - self._origin
-        self._pull.prepare(self.radius * MM_PER_METRE, self.mirror, self.part_only)
+        self._pull.prepare(self.radius, self.mirror, self.part_only)
         self._say(context, self._pull.follow(np.array(self.move, dtype=np.float64) * MM_PER_METRE))
 
     def _say(self, context, left: float) -> None:
@@ -212,7 +212,7 @@ class LWAE_OT_pull(bpy.types.Operator):
             text += f", {left:.1f} mm short: no face goes there"
         self._area.header_text_set(text)
         context.workspace.status_text_set(
-            f"Wheel: Radius {self.radius * MM_PER_METRE:.0f} mm     X: Mirror {'on' if self.mirror else 'off'}     "
+            f"Wheel: Radius {self.radius:.0f} mm     X: Mirror {'on' if self.mirror else 'off'}     "
             "Ctrl: Only This Part     Shift: Precise     Esc: Cancel"
         )
         self._area.tag_redraw()
@@ -227,7 +227,7 @@ class LWAE_OT_pull(bpy.types.Operator):
 
     def _finish(self, context, pull: pulling.FacePull) -> set[str]:
         def pulled() -> list[str]:
-            pull.prepare(self.radius * MM_PER_METRE, self.mirror, self.part_only)
+            pull.prepare(self.radius, self.mirror, self.part_only)
             pull.follow(np.array(self.move, dtype=np.float64) * MM_PER_METRE)
             return pull.paths
 
@@ -244,12 +244,12 @@ class LWAE_OT_pull(bpy.types.Operator):
     def _draw(self, context) -> None:
         if context.area == self._area and self._pull is not None:
             place = self._object.matrix_world @ Vector(self._pull.point / MM_PER_METRE)
-            circle_around(self._region, place, self.radius * _scale(self._object))
+            circle_around(self._region, place, _world_radius(self.radius, self._object))
 
 
-def _scale(item: bpy.types.Object) -> float:
-    """How much larger an object is than its mesh, on average."""
-    return abs(item.matrix_world.to_3x3().determinant()) ** (1 / 3)
+def _world_radius(radius: float, item: bpy.types.Object) -> float:
+    """A radius in mm of the mesh as metres of the world; objects may be scaled."""
+    return radius / MM_PER_METRE * abs(item.matrix_world.to_3x3().determinant()) ** (1 / 3)
 
 
 class LWAE_OT_pull_radius(bpy.types.Operator):
@@ -269,7 +269,7 @@ class LWAE_OT_pull_radius(bpy.types.Operator):
         if event.type == "MOUSEMOVE":
             factor = math.exp((event.mouse_x - self._start) / (200 * context.preferences.system.ui_scale))
             self._settings.radius = self._before * factor
-            context.area.header_text_set(f"Radius {self._settings.radius * MM_PER_METRE:.0f} mm")
+            context.area.header_text_set(f"Radius {self._settings.radius:.0f} mm")
             context.area.tag_redraw()
         elif event.type in {"LEFTMOUSE", "RET", "NUMPAD_ENTER"} and event.value == "PRESS":
             context.area.header_text_set(None)
@@ -326,7 +326,7 @@ class LWAE_WST_pull(bpy.types.WorkSpaceTool):
             return
         found = hit_face(context, item, region, Vector(place) - Vector((region.x, region.y)))
         if found is not None:
-            radius = context.scene.lwae_pull.radius * _scale(item)
+            radius = _world_radius(context.scene.lwae_pull.radius, item)
             circle_around(region, item.matrix_world @ found[0], radius, (region.x, region.y))
 
 

@@ -29,6 +29,10 @@ class Slopes(Protocol):
         """Weighted inner products of displacements [F, N, 3] with those of the axes: float64 [F, R]."""
         ...
 
+    def rows(self, vertices: np.ndarray) -> np.ndarray:
+        """How some vertices, int [n], move along each axis: float64 [n, 3, R]."""
+        ...
+
 
 class LocalSlopes:
     """Of the `local` preset: bases of parts and residual blocks stay, and only the blocks' slopes change.
@@ -73,6 +77,19 @@ class LocalSlopes:
         ]
         return self._chain(np.concatenate(products, axis=1)) @ self._axes
 
+    def rows(self, vertices: np.ndarray) -> np.ndarray:
+        distinct, which = np.unique(vertices, return_inverse=True)
+        places = np.full(self._model.vertex_count, -1)
+        places[distinct] = np.arange(len(distinct))
+        moves = np.zeros((len(distinct), 3, sum(len(basis) for _, basis in self._bases)))
+        start = 0
+        for own, basis in self._bases:
+            place = places[own]
+            there = place >= 0
+            moves[place[there], :, start : start + len(basis)] = basis[:, there].transpose(1, 2, 0)
+            start += len(basis)
+        return (self._chain(moves.reshape(-1, moves.shape[2])) @ self._axes).reshape(len(distinct), 3, -1)[which]
+
     def _chain(self, products: np.ndarray) -> np.ndarray:
         """Inner products with all bases, [F, D + coefficients], to those with what code numbers move, [F, D]."""
         result = products[:, : len(self._axes)].copy()
@@ -104,3 +121,6 @@ class NumericSlopes:
 
     def project(self, fields: np.ndarray, mass: np.ndarray) -> np.ndarray:
         return (fields * mass[:, None]).reshape(len(fields), -1) @ self._moves.T
+
+    def rows(self, vertices: np.ndarray) -> np.ndarray:
+        return self._moves.reshape(len(self._moves), -1, 3)[:, vertices].transpose(1, 2, 0)

@@ -99,3 +99,28 @@ def topology_matches(mesh: bpy.types.Mesh, sizes: np.ndarray, corners: np.ndarra
 def stamp(mesh: bpy.types.Mesh) -> str:
     """Hash of where the vertices are now, to the last bit."""
     return hashlib.blake2b(read_positions(mesh), digest_size=8).hexdigest()
+
+
+class Positions:
+    """Where the vertices of a mesh of this file and its shape keys are, to put them back to the last bit."""
+
+    def __init__(self, mesh: bpy.types.Mesh):
+        self._mesh = mesh
+        keys = mesh.shape_keys
+        self._vertices = _read(mesh.attributes["position"].data, "vector")
+        self._keys = [_read(block.points, "co") for block in keys.key_blocks] if keys else []
+
+    def restore(self) -> None:
+        keys = self._mesh.shape_keys
+        for block, points in zip(keys.key_blocks if keys else (), self._keys, strict=True):
+            block.points.foreach_set("co", points)
+        self._mesh.attributes["position"].data.foreach_set("vector", self._vertices)
+        if STALE_BOUNDS:
+            self._mesh.vertices[0].co = self._mesh.vertices[0].co
+        self._mesh.update()
+
+
+def _read(points: bpy.types.bpy_prop_collection, name: str) -> np.ndarray:
+    numbers = np.empty(len(points) * 3, dtype=np.float32)
+    points.foreach_get(name, numbers)
+    return numbers

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run pytest inside Blender, with the add-on installed from the built zip.
 
-    python tests/blender/run_in_blender.py [--blender EXECUTABLE] [--zip ZIP] [--window [PNG]] [pytest arguments]
+    python tests/blender/run_in_blender.py [--blender EXECUTABLE] [--zip ZIP] [--window [PNG]] [--script NAME]
+        [pytest arguments]
 
 Without --blender this runs in the `bpy` module of the Python that starts it. Blender's own settings are not
 touched: everything goes to a temporary folder. Without --zip the zip is built, with the bundled model if there is
-one, else with the small model of the tests. With --window no pytest runs but window_drag.py, in an executable that
-opens a window, and a picture of the screen is written to PNG.
+one, else with the small model of the tests. With --window no pytest runs but window_drag.py, or the script named by
+--script, in an executable that opens a window, and a picture of the screen is written to PNG.
 """
 
 from __future__ import annotations
@@ -63,13 +64,14 @@ def run(
     window: bool = False,
     screenshot: Path | None = None,
     timeout: float = 600,
+    script: str = "window_drag.py",
 ) -> subprocess.CompletedProcess:
     """Run pytest in a child process.
 
     Args:
         arguments: pytest's; without a path, all of tests/blender that runs in Blender.
         blender: an executable; None means the `bpy` module.
-        window: run window_drag.py instead; the executable must open a window.
+        window: run `script` of this folder instead; the executable must open a window.
         screenshot: where that puts a picture of the screen.
         timeout: seconds, after which the child is killed.
     """
@@ -91,8 +93,8 @@ def run(
         else:
             copy_packages(folder / "packages")
             flags = ["--enable-event-simulate"] if window else ["--background"]
-            script = str(TESTS / "window_drag.py") if window else __file__
-            command = [blender, *flags, "--factory-startup", "--python-exit-code", "1", "--python", script]
+            path = str(TESTS / script) if window else __file__
+            command = [blender, *flags, "--factory-startup", "--python-exit-code", "1", "--python", path]
         result = subprocess.run(
             command, cwd=ROOT, env=environment, timeout=timeout, text=True, capture_output=True, check=False
         )
@@ -120,12 +122,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the tests inside Blender.")
     parser.add_argument("--blender", help="a Blender executable; without it the bpy module is used")
     parser.add_argument("--zip", type=Path, help="the add-on zip to test; built when left out")
-    parser.add_argument("--window", nargs="?", type=Path, const=Path(os.devnull), help="run window_drag.py")
+    parser.add_argument("--window", nargs="?", type=Path, const=Path(os.devnull), help="run a script in a window")
+    parser.add_argument("--script", default="window_drag.py", help="what --window runs, of this folder")
     parser.add_argument("--timeout", type=float, default=600, help="seconds")
     options, arguments = parser.parse_known_args()
     window = options.window is not None
     screenshot = options.window if window and options.window != Path(os.devnull) else None
-    result = run(arguments, options.blender, options.zip, window, screenshot, options.timeout)
+    result = run(arguments, options.blender, options.zip, window, screenshot, options.timeout, options.script)
     sys.stdout.write(result.stdout)
     sys.stderr.write(result.stderr)
     return result.returncode

@@ -180,7 +180,8 @@ def render_as_a_job():
     print("rendered", sorted(frames), flush=True)
 
 
-def main() -> None:
+def main(steps=steps) -> None:
+    """Take steps, each of which says how many seconds to wait; end Blender with status 0 unless one fails."""
     bpy.context.preferences.view.show_splash = False
     running = steps()
 
@@ -199,4 +200,5 @@ def main() -> None:
     bpy.app.timers.register(tick, first_interval=1.0)
 
 
-main()
+if __name__ == "__main__":
+    main()

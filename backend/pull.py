@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pulling a face by its surface: the code that moves a point to where it is wanted and stays a face.
+
+A point p of the surface shall move by d, and its surroundings along with it, less and less up to a radius. Of all
+changes B y of the code, y ~ N(0, I) under the prior, the most probable one is sought:
+
+    |J_p B y - d|^2 / s^2  +  sum_v m_v |J_v B y - f_v d|^2 / a^2  +  |y|^2
+
+J_v being the decoder's derivative at vertex v, m_v its share of the surface, and f_v the falloff: 1 at p, 0 from the
+radius on. So what is beyond the radius is held, the more the smaller the radius is (a grows with it). This is
+proportional editing, projected to the space of faces. B is chosen so that sum_v m_v J_v^T J_v is diagonal: y is then
+linear in d with a matrix that costs nothing to make, and `Pull.follow` only corrects for what is not linear.
+
+Along each direction of d the face has a coordinate that is standard normal among people. It may go to `REACH`: from
+half of that on the surface gives way less and less, so that no pulling leaves the space of faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from .decoder import Decoder
+from .errors import LwaeError
+from .model import FaceModel
+from .slopes import LocalSlopes, NumericSlopes
+from .synthesis import LOOSENESS
+
+HALVINGS = 10  # The surface is held at 2^10 vertices, each for those around it.
+LEAST_VARIANCE = 1e-3  # Of the largest one: along axes with less nobody differs.
+MOST_AXES = 16  # Of each part, where the derivative costs a decoded face for each.
+POINT_NOISE = 0.1  # s, mm
+STIFFNESS = 0.25  # a / radius
+REACH = 8.0  # standard deviations
+CLOSE = 0.05  # mm from where the point shall be; nearer need not be tried.
+TRIES = 3
+ROOM = 0.5  # standard deviations that a face beyond the reach may still go.
+MIRROR_TOLERANCE = 3.0  # mm
+
+
+class Handle(NamedTuple):
+    """A point of the surface: vertices int [n] and their weights float64 [n], which add up to 1."""
+
+    vertices: np.ndarray
+    weights: np.ndarray
+
+    def at(self, vertices: np.ndarray) -> np.ndarray:
+        """Where the point is on a face [N, 3], float64 [3]."""
+        return self.weights @ vertices[self.vertices].astype(np.float64)
+
+
+@dataclass(frozen=True)
+class PullSpace:
+    """The changes of a code that a pull may make, when some parts are held.
+
+    Attributes:
+        free: numbers of the parts that may change.
+        basis: B, float64 [D, R]; rows of held parts are 0.
+        spread: float64 [R], eigenvalues of sum_v m_v J_v^T J_v in mm^2, which is diagonal in this basis.
+        white: float64 [R, D], from a code's deviation from the prior's mean to its coordinates y.
+    """
+
+    free: tuple[int, ...]
+    basis: np.ndarray
+    spread: np.ndarray
+    white: np.ndarray
+
+
+class Puller:
+    """What is made once for a model. Nothing in it depends on a face."""
+
+    def __init__(self, decoder: Decoder):
+        model = decoder.model
+        self.model = model
+        if model.preset == "local":
+            self._axes = np.eye(model.code_size)
+            self._slopes = LocalSlopes(model, self._axes)
+            mass = model.network["mass"].astype(np.float64)
+        else:
+            self._axes, deviations = _part_axes(model)
+            self._slopes = NumericSlopes(decoder, self._axes, deviations)
+            mass = np.ones(model.vertex_count)
+        self._slopes.renew(model.prior.mean)
+        self._anchors, self._mass = _anchors(model.mean, 4096 * mass / mass.sum())
+        self._rows = self._slopes.rows(self._anchors)
+        weighted = (self._rows * np.sqrt(self._mass)[:, None, None]).reshape(-1, self._axes.shape[1])
+        self._gram = weighted.T @ weighted
+        self._spaces: dict[tuple[int, ...], PullSpace] = {}
+
+    def space(self, free: Iterable[int]) -> PullSpace:
+        """Changes of the parts numbered `free`, so that they fit the others.
+
+        Raises:
+            LwaeError: when there are none.
+        """
+        free = tuple(sorted(set(free)))
+        if not free:
+            raise LwaeError("All parts that this could move are locked. Unlock one first.")
+        if free not in self._spaces:
+            self._spaces[free] = self._make_space(free)
+        return self._spaces[free]
+
+    def part_at(self, handle: Handle) -> int:
+        """The number of the part that moves a point most."""
+        return int(np.argmax(self.model.weights[:, handle.vertices].astype(np.float64) @ handle.weights))
+
+    def mirrored(self, handle: Handle) -> Handle:
+        """The same point on the other side of the face.
+
+        Raises:
+            LwaeError: when the model has no vertices there.
+        """
+        wanted = self.model.mean[handle.vertices] * np.float32([-1, 1, 1])
+        distances = np.linalg.norm(self.model.mean[None] - wanted[:, None], axis=2)
+        nearest = distances.argmin(axis=1)
+        if distances[np.arange(len(wanted)), nearest].max() > MIRROR_TOLERANCE:
+            raise LwaeError("This model is not the same on both sides here; pull without Mirror.")
+        return Handle(nearest, handle.weights)
+
+    def rows(self, code: np.ndarray, handles: list[Handle], space: PullSpace) -> np.ndarray:
+        """The derivative of some points' positions by y, at a code: float64 [H * 3, R]."""
+        self._slopes.renew(code)
+        vertices = np.concatenate([handle.vertices for handle in handles])
+        moves = self._slopes.rows(vertices) * np.concatenate([handle.weights for handle in handles])[:, None, None]
+        owners = np.repeat(np.arange(len(handles)), [len(handle.vertices) for handle in handles])
+        rows = np.zeros((len(handles), *moves.shape[1:]))
+        np.add.at(rows, owners, moves)
+        return rows.reshape(-1, rows.shape[2]) @ self._axes.T @ space.basis
+
+    def surroundings(self, falloffs: np.ndarray, space: PullSpace) -> np.ndarray:
+        """sum_v m_v f_hv J_v B, for the anchors' falloffs [H, anchors]: float64 [R, H * 3]."""
+        fields = np.einsum("hv,vir->rhi", falloffs * self._mass, self._rows, optimize=True)
+        return space.basis.T @ (self._axes @ fields.reshape(len(fields), -1))
+
+    def falloffs(self, vertices: np.ndarray, points: list[np.ndarray], radius: float) -> np.ndarray:
+        """How far each anchor goes along with each of some points of a face [N, 3], float64 [H, anchors]: (1 - r^2)^2
+        (Wyvill et al. 1986), and together at most 1."""
+        anchors = vertices[self._anchors]
+        ratios = np.stack([np.linalg.norm(anchors - point, axis=1) for point in points]) / radius
+        shares = (1 - np.minimum(ratios, 1) ** 2) ** 2
+        return shares / np.maximum(shares.sum(axis=0), 1)
+
+    def _make_space(self, free: tuple[int, ...]) -> PullSpace:
+        model, prior = self.model, self.model.prior
+        columns = np.zeros(model.code_size, dtype=bool)
+        for part in free:
+            columns[model.part_slice(part)] = True
+        covariance, held = prior.covariance[np.ix_(columns, columns)], ~columns
+        gain = np.zeros((int(columns.sum()), int(held.sum())))
+        if held.any():
+            # As parts are drawn that fit others (`Prior.sample_given`).
+            crossed = prior.covariance[np.ix_(columns, held)]
+            gain = np.linalg.solve(
+                prior.covariance[np.ix_(held, held)] + LOOSENESS * np.eye(int(held.sum())), crossed.T
+            ).T
+            covariance = covariance - gain @ crossed.T
+        axes = self._axes[:, self._axes[columns].any(axis=0)]
+        variances, turn = np.linalg.eigh(axes[columns].T @ covariance @ axes[columns])
+        kept = variances > LEAST_VARIANCE * variances[-1]
+        deviations, directions = np.sqrt(variances[kept]), axes @ turn[:, kept]
+        inner = self._axes.T @ (directions * deviations)
+        spread, turn = np.linalg.eigh(inner.T @ self._gram @ inner)
+        # Coordinates count from what the prior expects beside the held parts.
+        outcome = np.zeros((len(gain), model.code_size))
+        outcome[:, columns], outcome[:, held] = np.eye(len(gain)), -gain
+        white = (turn.T / deviations) @ directions[columns].T @ outcome
+        return PullSpace(free, directions * deviations @ turn, np.maximum(spread, 0), white)
+
+
+class Pull:
+    """One pull of one face, from where it was pressed."""
+
+    def __init__(
+        self,
+        puller: Puller,
+        code: np.ndarray,
+        vertices: np.ndarray,
+        handle: Handle,
+        free: Iterable[int],
+        radius: float,
+        mirror: bool = False,
+    ):
+        """
+        Args:
+            code: float32 [D], of the face that is pulled.
+            vertices: [N, 3] in mm, where its vertices are.
+            handle: the point that is pulled.
+            free: numbers of the parts that may change; the others' codes stay to the last bit.
+            radius: mm, how far the surroundings go along.
+            mirror: pull the same point of the other side as in a mirror.
+
+        Raises:
+            LwaeError: when no part is free, or the model is not symmetric there.
+        """
+        self._code = np.array(code, dtype=np.float32)
+        self._handles = [handle, puller.mirrored(handle)] if mirror else [handle]
+        self._start = np.concatenate([point.at(vertices) for point in self._handles])
+        space = puller.space(free)
+        model = puller.model
+        self._basis = space.basis
+        self._columns = np.concatenate([np.arange(model.code_size)[model.part_slice(part)] for part in space.free])
+        points = list(self._start.reshape(-1, 3))
+        along = puller.surroundings(puller.falloffs(vertices, points, radius), space)
+        held = (STIFFNESS * radius) ** 2
+        loose = 1 / (1 + space.spread / held)  # covariance of y when all anchors are held where they are
+        along = loose[:, None] * along / held
+        rows = puller.rows(self._code, self._handles, space)
+        covariance = (rows * loose) @ rows.T
+        noise = POINT_NOISE**2 * np.eye(len(rows))
+        gain = np.linalg.solve(covariance + noise, np.eye(len(rows)) - rows @ along)
+        self._matrix = along + loose[:, None] * (rows.T @ gain)  # y for each mm of d
+        self._reached = rows @ self._matrix  # what of d is reached, to first order
+        # Directions of d that are independent among people, and the face's coordinate along each.
+        energies, self._directions = np.linalg.eigh(self._matrix.T @ self._matrix)
+        self._energies = np.sqrt(np.maximum(energies, 1e-12))
+        position = space.white @ (self._code - puller.model.prior.mean).astype(np.float64)
+        self._position = (self._matrix @ self._directions / self._energies).T @ position
+        self._slack = np.zeros(len(self._start))
+
+    def limited(self, displacement: np.ndarray) -> np.ndarray:
+        """What of a wanted displacement [3] in mm the reach allows, float64 [3]; of the other side's too, [6]."""
+        wanted = self._both(displacement)
+        along = self._position + (wanted @ self._directions) * self._energies
+        along = _soft_limit(along, self._position)
+        return self._directions @ ((along - self._position) / self._energies)
+
+    def code(self, wanted: np.ndarray) -> np.ndarray:
+        """The code for a displacement as `limited` gives, to first order: float32 [D]. At 0 it is the code itself."""
+        code = self._code.copy()
+        change = (self._basis @ (self._matrix @ wanted))[self._columns]
+        code[self._columns] = (code[self._columns] + change).astype(np.float32)
+        return code
+
+    def follow(self, displacement: np.ndarray, show: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Show the face whose point moved as wanted, as far as the reach allows.
+
+        Args:
+            displacement: [3] in mm, from where the point was.
+            show: takes a code float32 [D] and gives the vertices [N, 3] in mm that stand for it; what it was called
+                with last is the result.
+
+        Returns:
+            How far the point is from where it shall be, mm; what the reach does not allow counts too.
+        """
+        wanted, allowed = self._both(displacement), self.limited(displacement)
+        if not wanted.any():
+            self._slack[:] = 0
+            show(self._code)
+            return 0.0
+        for _ in range(TRIES):
+            vertices = show(self.code(allowed + self._slack))
+            moved = np.concatenate([point.at(vertices) for point in self._handles]) - self._start
+            missing = self._reached @ allowed - moved
+            if np.linalg.norm(missing[:3]) < CLOSE:
+                break
+            self._slack += self._reached.T @ missing
+        return float(np.linalg.norm(wanted[:3] - moved[:3]))
+
+    def _both(self, displacement: np.ndarray) -> np.ndarray:
+        displacement = np.asarray(displacement, dtype=np.float64)
+        return np.concatenate([displacement, displacement * (-1, 1, 1)][: len(self._handles)])
+
+
+def _soft_limit(values: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Values as they are up to half the reach, then ever less beyond; where `start` is farther out, from there on."""
+    sign = np.where(values >= start, 1.0, -1.0)
+    values, start = sign * values, sign * start
+    knee = np.maximum(REACH / 2, start)
+    room = np.maximum(REACH - knee, ROOM)
+    return sign * np.where(values > knee, knee + room * np.tanh((values - knee) / room), values)
+
+
+def _anchors(points: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most 2^HALVINGS vertices that stand for all, and the mass of those that each stands for.
+
+    The vertices are halved again and again across their longest side.
+    """
+    groups = [np.arange(len(points))]
+    for _ in range(HALVINGS):
+        halves = []
+        for group in groups:
+            if len(group) == 1:
+                halves.append(group)
+                continue
+            side = points[group].max(axis=0) - points[group].min(axis=0)
+            order = group[np.argsort(points[group, side.argmax()], kind="stable")]
+            halves += [order[: len(order) // 2], order[len(order) // 2 :]]
+        groups = halves
+    middles = [group[np.linalg.norm(points[group] - points[group].mean(axis=0), axis=1).argmin()] for group in groups]
+    return np.array(middles), np.array([mass[group].sum() for group in groups])
+
+
+def _part_axes(model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
+    """Axes of each part alone along which people differ most, float64 [D, R], and their deviations [R]."""
+    axes, deviations = [], []
+    for part in range(model.part_count):
+        columns = model.part_slice(part)
+        variances, directions = np.linalg.eigh(model.prior.covariance[columns, columns])
+        kept = np.flatnonzero(variances > LEAST_VARIANCE * variances[-1])[-MOST_AXES:]
+        axis = np.zeros((model.code_size, len(kept)))
+        axis[columns] = directions[:, kept]
+        axes.append(axis)
+        deviations.append(np.sqrt(variances[kept]))
+    return np.concatenate(axes, axis=1), np.concatenate(deviations)

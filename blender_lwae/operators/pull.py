@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Pull: drag the surface of a face in the viewport, and its sliders follow as far as faces go."""
+
+import math
+
+import bpy
+import numpy as np
+from bpy.props import BoolProperty, FloatProperty, FloatVectorProperty, PointerProperty
+from bpy_extras.view3d_utils import region_2d_to_location_3d
+from mathutils import Vector
+
+from .. import pulling
+from ..backend.errors import LwaeError
+from ..backend.model import MM_PER_METRE
+from ..viewport import circle_around, hit_face, view_under
+from .common import active_face, change, poll_own_data, poll_writable_face
+
+LEAST_RADIUS, MOST_RADIUS = 5.0, 200.0  # mm
+STEP = 1.15  # of the radius, for each turn of the wheel
+PRECISE = 0.1  # of the mouse's way, with Shift
+RADIUS_TOOLTIP = "How far the surroundings come along. What lies beyond is held, more firmly the smaller this is"
+MIRROR_TOOLTIP = "Pull the same place on the other side too, as in a mirror"
+
+
+class LwaePullSettings(bpy.types.PropertyGroup):
+    """How the Pull tool pulls; kept in the scene, as Blender keeps its tools' settings."""
+
+    radius: FloatProperty(
+        name="Radius",
+        description=RADIUS_TOOLTIP,
+        default=30.0,
+        min=LEAST_RADIUS,
+        max=MOST_RADIUS,
+        subtype="DISTANCE_CAMERA",  # In mm, whatever the scene's unit is.
+        precision=1,
+        step=100,
+        options=set(),
+    )
+    mirror: BoolProperty(name="Mirror", description=MIRROR_TOOLTIP, options=set())
+    part_only: BoolProperty(
+        name="Only This Part",
+        description="Change nothing but the part that is pulled. Hold Ctrl for the other choice",
+        options=set(),
+    )
+
+
+class LWAE_OT_pull(bpy.types.Operator):
+    """Drag the surface of the face, and the whole face follows as faces do. Locked parts stay"""
+
+    bl_idname = "lwae.pull"
+    bl_label = "Pull Face"
+    bl_options = {"REGISTER", "UNDO"}
+
+    place: FloatVectorProperty(
+        name="Place",
+        description="Which point of the surface is pulled: the one nearest to this, in the space of the mesh",
+        subtype="XYZ_LENGTH",
+        unit="LENGTH",
+        precision=4,
+        options={"SKIP_SAVE", "HIDDEN"},
+    )
+    move: FloatVectorProperty(
+        name="Move",
+        description="How far to pull, along the axes of the object",
+        subtype="XYZ_LENGTH",
+        unit="LENGTH",
+        precision=4,
+        options={"SKIP_SAVE"},
+    )
+    radius: FloatProperty(
+        name="Radius",
+        description=RADIUS_TOOLTIP,
+        default=30.0,
+        min=LEAST_RADIUS,
+        max=MOST_RADIUS,
+        subtype="DISTANCE_CAMERA",  # In mm, whatever the scene's unit is.
+        precision=1,
+        step=100,
+        options={"SKIP_SAVE"},
+    )
+    mirror: BoolProperty(name="Mirror", description=MIRROR_TOOLTIP, options={"SKIP_SAVE"})
+    part_only: BoolProperty(
+        name="Only This Part", description="Change nothing but the part that is pulled", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context):
+        if not poll_writable_face(cls, context):
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Switch to Object Mode to pull a face.")
+            return False
+        if all(part.locked for part in active_face(context).lwae.parts):
+            cls.poll_message_set("All parts are locked. Unlock one first.")
+            return False
+        return poll_own_data(cls, active_face(context))
+
+    def execute(self, context):
+        mesh = active_face(context)
+        try:
+            pull = pulling.FacePull(mesh, pulling.handle_near(mesh, self.place))
+        except LwaeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return self._finish(context, pull)
+
+    def invoke(self, context, event):
+        if context.area is None or context.area.type != "VIEW_3D":
+            self.report({"ERROR"}, "Pull a face in a 3D viewport.")
+            return {"CANCELLED"}
+        settings = context.scene.lwae_pull
+        for name in ("radius", "mirror", "part_only"):
+            if not self.properties.is_property_set(name):
+                setattr(self, name, getattr(settings, name))
+        self._pull, self._handler = None, None
+        if event.type == "LEFTMOUSE" and event.value in {"PRESS", "CLICK_DRAG"}:
+            # Not on the face: the click may select something.
+            if not self._press(context, event):
+                return {"PASS_THROUGH"}
+        else:
+            context.workspace.status_text_set("Press on the face and drag     Esc: Cancel")
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context, event):
+        if event.type in {"ESC", "RIGHTMOUSE"} and event.value == "PRESS":
+            self.cancel(context)
+            return {"CANCELLED"}
+        if self._pull is None:
+            if event.type == "LEFTMOUSE" and event.value == "PRESS":
+                self._press(context, event)
+                return {"RUNNING_MODAL"}
+            return {"PASS_THROUGH"}
+        if event.type == "LEFTMOUSE" and event.value == "RELEASE":
+            return self._release(context)
+        try:
+            if event.type == "MOUSEMOVE":
+                self._mouse = self._mouse_after(event)
+                self._drag(context, event)
+            elif event.type in {"WHEELUPMOUSE", "WHEELDOWNMOUSE"}:
+                factor = STEP if event.type == "WHEELUPMOUSE" else 1 / STEP
+                self.radius = min(max(self.radius * factor, LEAST_RADIUS), MOST_RADIUS)
+                context.scene.lwae_pull.radius = self.radius
+                self._drag(context, event)
+            elif event.type == "X" and event.value == "PRESS":
+                self.mirror = context.scene.lwae_pull.mirror = not self.mirror
+                self._drag(context, event)
+            elif event.type in {"LEFT_CTRL", "RIGHT_CTRL"}:
+                self._drag(context, event)
+        except LwaeError as error:
+            self.cancel(context)
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"RUNNING_MODAL"}
+
+    def cancel(self, context):
+        if self._pull is not None:
+            self._pull.restore()
+        self._leave(context)
+
+    def _press(self, context, event) -> bool:
+        """Begin the drag where the face is under the mouse."""
+        region = view_under(context.area, event.mouse_x, event.mouse_y)
+        item = context.object
+        mouse = Vector((event.mouse_x, event.mouse_y))
+        found = hit_face(context, item, region, mouse - Vector((region.x, region.y))) if region else None
+        if found is None:
+            return False
+        mesh = item.data
+        context.window.cursor_set("WAIT")  # The first pull of a model takes a moment.
+        try:
+            pull = pulling.FacePull(mesh, pulling.handle_at(item, *found))
+            pull.prepare(self.radius, self.mirror, self._part_only(context, event))
+        except LwaeError as error:
+            self.report({"ERROR"}, str(error))
+            return False
+        finally:
+            context.window.cursor_set("DEFAULT")
+        self._pull, self._object, self._region, self._area = pull, item, region, context.area
+        self._mouse, self._last = mouse, mouse
+        self._depth = item.matrix_world @ found[0]
+        self._origin = self._at(mouse)
+        self._handler = bpy.types.SpaceView3D.draw_handler_add(self._draw, (context,), "WINDOW", "POST_PIXEL")
+        self._say(context, 0.0)
+        return True
+
+    def _part_only(self, context, event) -> bool:
+        return context.scene.lwae_pull.part_only != event.ctrl
+
+    def _mouse_after(self, event) -> Vector:
+        """Where the mouse counts as being: with Shift it goes slowly."""
+        there = Vector((event.mouse_x, event.mouse_y))
+        way, self._last = there - self._last, there
+        return self._mouse + way * (PRECISE if event.shift else 1.0)
+
+    def _at(self, mouse: Vector) -> Vector:
+        """The point of the object's space under the mouse, as deep as where the drag began."""
+        corner = Vector((self._region.x, self._region.y))
+        place = region_2d_to_location_3d(self._region, self._region.data, mouse - corner, self._depth)
+        return self._object.matrix_world.inverted_safe() @ place
+
+    def _drag(self, context, event) -> None:
+        self.part_only = self._part_only(context, event)
+        self.move = self._at(self._mouse) - self._origin
+        self._pull.prepare(self.radius, self.mirror, self.part_only)
+        self._say(context, self._pull.follow(np.array(self.move, dtype=np.float64) * MM_PER_METRE))
+
+    def _say(self, context, left: float) -> None:
+        moved = float(np.linalg.norm(self._pull.point - self._pull.start))
+        text = f"{self._pull.part_name.capitalize()}: {moved:.1f} mm"
+        if left > 0.5:
+            text += f", {left:.1f} mm short: no face goes there"
+        self._area.header_text_set(text)
+        context.workspace.status_text_set(
+            f"Wheel: Radius {self.radius:.0f} mm     X: Mirror {'on' if self.mirror else 'off'}     "
+            "Ctrl: Only This Part     Shift: Precise     Esc: Cancel"
+        )
+        self._area.tag_redraw()
+
+    def _release(self, context) -> set[str]:
+        pull = self._pull
+        self._leave(context)
+        self.place = Vector(pull.start / MM_PER_METRE)
+        moved = np.linalg.norm(pull.point - pull.start) > 0
+        pull.restore()
+        return self._finish(context, pull) if moved else {"CANCELLED"}
+
+    def _finish(self, context, pull: pulling.FacePull) -> set[str]:
+        def pulled() -> list[str]:
+            pull.prepare(self.radius, self.mirror, self.part_only)
+            pull.follow(np.array(self.move, dtype=np.float64) * MM_PER_METRE)
+            return pull.paths
+
+        return change(self, context, pull.mesh, pulled)
+
+    def _leave(self, context) -> None:
+        context.workspace.status_text_set(None)
+        if self._handler is not None:
+            bpy.types.SpaceView3D.draw_handler_remove(self._handler, "WINDOW")
+            self._area.header_text_set(None)
+            self._area.tag_redraw()
+        self._handler = self._pull = None
+
+    def _draw(self, context) -> None:
+        if context.area == self._area and self._pull is not None:
+            place = self._object.matrix_world @ Vector(self._pull.point / MM_PER_METRE)
+            circle_around(self._region, place, _world_radius(self.radius, self._object))
+
+
+def _world_radius(radius: float, item: bpy.types.Object) -> float:
+    """A radius in mm of the mesh as metres of the world; objects may be scaled."""
+    return radius / MM_PER_METRE * abs(item.matrix_world.to_3x3().determinant()) ** (1 / 3)
+
+
+class LWAE_OT_pull_radius(bpy.types.Operator):
+    """Change the Pull tool's radius with the mouse"""
+
+    bl_idname = "lwae.pull_radius"
+    bl_label = "Pull Radius"
+    bl_options = {"INTERNAL"}
+
+    def invoke(self, context, event):
+        self._settings = context.scene.lwae_pull
+        self._before, self._start = self._settings.radius, event.mouse_x
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context, event):
+        if event.type == "MOUSEMOVE":
+            factor = math.exp((event.mouse_x - self._start) / (200 * context.preferences.system.ui_scale))
+            self._settings.radius = self._before * factor
+            context.area.header_text_set(f"Radius {self._settings.radius:.0f} mm")
+            context.area.tag_redraw()
+        elif event.type in {"LEFTMOUSE", "RET", "NUMPAD_ENTER"} and event.value == "PRESS":
+            context.area.header_text_set(None)
+            return {"FINISHED"}
+        elif event.type in {"ESC", "RIGHTMOUSE"} and event.value == "PRESS":
+            self.cancel(context)
+            return {"CANCELLED"}
+        return {"RUNNING_MODAL"}
+
+    def cancel(self, context):
+        self._settings.radius = self._before
+        context.area.header_text_set(None)
+
+
+def draw_settings(layout: bpy.types.UILayout, settings: LwaePullSettings) -> None:
+    """The tool's settings, in its header and in the sidebar."""
+    layout.prop(settings, "radius")
+    layout.prop(settings, "mirror")
+    layout.prop(settings, "part_only")
+
+
+class LWAE_WST_pull(bpy.types.WorkSpaceTool):
+    bl_space_type = "VIEW_3D"
+    bl_context_mode = "OBJECT"
+    bl_idname = "lwae.pull_tool"
+    bl_label = "Pull Face"
+    bl_description = (
+        "Drag the surface of a face, and the whole face follows as faces do.\n"
+        "Ctrl: only this part. Shift: precise. F or the brackets: radius"
+    )
+    bl_icon = "brush.uv_sculpt.grab"
+    bl_keymap = (
+        ("lwae.pull", {"type": "LEFTMOUSE", "value": "PRESS", "any": True}, None),
+        ("lwae.pull_radius", {"type": "F", "value": "PRESS"}, None),
+        *(
+            (
+                "wm.context_scale_float",
+                {"type": key, "value": "PRESS", "repeat": True},
+                {"properties": [("data_path", "scene.lwae_pull.radius"), ("value", factor)]},
+            )
+            for key, factor in (("LEFT_BRACKET", 1 / STEP), ("RIGHT_BRACKET", STEP))
+        ),
+        # A press beside the face comes this far.
+        ("view3d.select", {"type": "LEFTMOUSE", "value": "CLICK"}, {"properties": [("deselect_all", True)]}),
+    )
+
+    def draw_settings(context, layout, _tool):
+        draw_settings(layout, context.scene.lwae_pull)
+
+    def draw_cursor(context, _tool, place):
+        item, mesh = context.object, active_face(context)
+        region = view_under(context.area, *place) if mesh is not None and context.area else None
+        if region is None:
+            return
+        found = hit_face(context, item, region, Vector(place) - Vector((region.x, region.y)))
+        if found is not None:
+            radius = _world_radius(context.scene.lwae_pull.radius, item)
+            circle_around(region, item.matrix_world @ found[0], radius, (region.x, region.y))
+
+
+CLASSES = (LwaePullSettings, LWAE_OT_pull, LWAE_OT_pull_radius)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.lwae_pull = PointerProperty(type=LwaePullSettings)
+    bpy.utils.register_tool(LWAE_WST_pull, after={"builtin.measure"}, separator=True)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_tool(LWAE_WST_pull)
+    del bpy.types.Scene.lwae_pull
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)
+    pulling.clear()

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs in a Blender with a window, as window_drag.py: pulls a nose with the mouse, cancels, undoes, changes the radius.
+
+Pictures of the window before, during and after go beside the one that LWAE_TEST names.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+from window_drag import SETTINGS, event, main, region, view, window  # noqa: E402
+
+
+def picture(name: str) -> None:
+    path = SETTINGS.get("screenshot")
+    if path and shutil.which("import"):
+        target = path if name == "after" else str(Path("/tmp", f"lwae_pull_{name}.png"))
+        subprocess.run(["import", "-window", "root", target], check=True)
+
+
+def in_view():
+    return bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW"))
+
+
+def on_screen(place) -> tuple[float, float]:
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+
+    area = region("WINDOW")
+    spot = location_3d_to_region_2d(area, view().spaces[0].region_3d, place)
+    return area.x + spot.x, area.y + spot.y
+
+
+def steps():
+    from helpers import expected, positions, values
+
+    bpy.ops.extensions.package_install_files(
+        filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
+    )
+    for item in list(bpy.data.objects):
+        bpy.data.objects.remove(item)
+    view().spaces[0].show_region_ui = True
+    yield 0.5
+    region("UI").active_panel_category = "Faces"
+    yield 0.3
+    with in_view():
+        assert bpy.ops.lwae.add_face("INVOKE_DEFAULT") == {"FINISHED"}
+        bpy.ops.view3d.view_axis(type="RIGHT")
+        bpy.ops.view3d.view_selected()
+        bpy.ops.wm.tool_set_by_id(name="lwae.pull_tool")
+        bpy.ops.ed.undo_push(message="Add Face")
+    yield 1.0
+
+    mesh = bpy.context.object.data
+    before = positions(mesh)
+    tip = int(before[:, 1].argmin())
+    ears = before[:, 1] > 0.02
+    x, y = on_screen(before[tip] + (0, 0.004, 0))
+    millimetre = abs(on_screen((0, 0.1, 0))[0] - on_screen((0, 0, 0))[0]) / 100
+    event("MOUSEMOVE", "NOTHING", x + 3, y)
+    yield 0.1
+    event("MOUSEMOVE", "NOTHING", x, y)
+    yield 0.3
+    picture("before")
+
+    def press_and_drag(distance, steps=10):
+        event("MOUSEMOVE", "NOTHING", x, y)
+        yield 0.1
+        event("LEFTMOUSE", "PRESS", x, y)
+        yield 0.6
+        for step in range(1, steps + 1):
+            event("MOUSEMOVE", "NOTHING", x - distance * millimetre * step / steps, y)
+            yield 0.05
+        yield 0.3
+
+    def release(distance):
+        event("LEFTMOUSE", "RELEASE", x - distance * millimetre, y)
+        yield 0.3
+
+    # Cancelled: to the last bit.
+    yield from press_and_drag(10)
+    mesh = bpy.context.object.data
+    assert (before - positions(mesh))[tip, 1] > 0.007, "the pull does nothing"
+    picture("during")
+    event("ESC", "PRESS", x, y)
+    yield 0.3
+    assert np.array_equal(positions(mesh), before) and not any(values(mesh)), "Esc left a trace"
+    yield from release(10)
+    assert np.array_equal(positions(mesh), before)
+
+    # Released: the point is where the mouse is, the ears are where they were.
+    yield from press_and_drag(10)
+    yield from release(10)
+    mesh = bpy.context.object.data
+    moved = (positions(mesh) - before) * 1000
+    operator = bpy.context.window_manager.operators[-1]
+    assert operator.bl_idname == "LWAE_OT_pull" and operator.move.length > 0.008, "the redo panel knows the move"
+    pressed = int(np.linalg.norm(before - operator.place, axis=1).argmin())
+    far = np.linalg.norm(moved[ears], axis=1).mean()
+    print(f"pulled {moved[pressed].round(2)} mm, the tip {moved[tip].round(2)}, beyond the ears {far:.2f}", flush=True)
+    assert np.linalg.norm(moved[pressed] - (0, -10, 0)) < 1, "the point did not follow the mouse"
+    assert np.linalg.norm(moved[ears], axis=1).mean() < 1
+    assert np.abs(positions(mesh) - expected(mesh)).max() < 1e-6
+    yield 0.3
+    picture("after")
+
+    with in_view():
+        bpy.ops.ed.undo()
+    yield 0.5
+    mesh = bpy.context.object.data
+    assert np.array_equal(positions(mesh), before), "undo did not take the pull back in one step"
+
+    # The wheel and the keys of the drag.
+    settings = bpy.context.scene.lwae_pull
+    radius = settings.radius
+    yield from press_and_drag(4)
+    narrow = positions(mesh)
+    for _ in range(6):
+        event("WHEELUPMOUSE", "PRESS", x - 4 * millimetre, y)
+        yield 0.1
+    assert settings.radius > 1.8 * radius, settings.radius
+    assert np.abs(positions(mesh) - narrow).max() > 1e-4, "the radius did nothing"
+    event("X", "PRESS", x - 4 * millimetre, y)
+    yield 0.1
+    assert settings.mirror
+    yield from release(4)
+    with in_view():
+        bpy.ops.ed.undo()
+    settings = bpy.context.scene.lwae_pull
+    settings.mirror, settings.radius = False, radius
+    yield 0.3
+
+    # With Ctrl nothing but the nose.
+    mesh = bpy.context.object.data
+    event("MOUSEMOVE", "NOTHING", x, y)
+    yield 0.1
+    window().event_simulate(type="LEFTMOUSE", value="PRESS", x=int(x), y=int(y), ctrl=True)
+    yield 0.3
+    for step in range(1, 6):
+        window().event_simulate(
+            type="MOUSEMOVE", value="NOTHING", x=int(x - step * millimetre), y=int(y), ctrl=True
+        )
+        yield 0.05
+    window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=int(x - 5 * millimetre), y=int(y), ctrl=True)
+    yield 0.3
+    mesh = bpy.context.object.data
+    parts = [part.name for part in mesh.lwae.parts if any(control.value for control in part.controls)]
+    assert parts == ["nose"], parts
+
+    # Beside the face a click selects, as with other tools.
+    event("MOUSEMOVE", "NOTHING", x - 60 * millimetre, y)
+    yield 0.1
+    event("LEFTMOUSE", "PRESS", x - 60 * millimetre, y)
+    yield 0.1
+    event("LEFTMOUSE", "RELEASE", x - 60 * millimetre, y)
+    yield 0.5
+    assert not bpy.context.selected_objects, "a click on nothing deselects"
+    print("cancelled, undone, wheel, mirror, part only, click beside", flush=True)
+
+
+if __name__ == "__main__":
+    main(steps)

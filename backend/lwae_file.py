@@ -27,7 +27,9 @@ from .prior import Prior
 FORMAT = "lwae"
 FORMAT_VERSION = 1
 MAX_BYTES = 1 << 30  # A 53,215-vertex model has 0.1 GB.
+MAX_HEADER_BYTES = 1 << 23  # The default model's has 0.02 MB.
 
+_NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -59,6 +61,7 @@ def save_model(model: FaceModel, path: str | os.PathLike) -> None:
         parts=list(model.part_names),
         code_sizes=[int(size) for size in model.code_sizes],
         topology_hash=model.topology_hash,
+        hash=model.hash,
         controls=[
             {"name": control.name, "part": int(control.part), "description": control.description}
             for control in model.controls
@@ -100,6 +103,22 @@ def read_header(path: str | os.PathLike) -> dict:
     path = Path(path)
     with _open(path) as archive:
         return _header(archive, path)
+
+
+def read_shape(path: str | os.PathLike, name: str) -> tuple[int, ...]:
+    """The shape of one array, without reading its numbers.
+
+    Raises:
+        LwaeError: when the file cannot be opened or has no such array.
+    """
+    path = Path(path)
+    with _open(path) as archive:
+        try:
+            with archive.open(f"{name}.npy") as stream:
+                version = np.lib.format.read_magic(stream)
+                return _NPY_HEADERS[version](stream)[0]
+        except _UNREADABLE as error:
+            raise LwaeError(f"{path.name} is damaged (the array {name} is malformed); export it again.") from error
 
 
 def load_model(path: str | os.PathLike) -> FaceModel:
@@ -148,6 +167,8 @@ def _open(path: Path) -> zipfile.ZipFile:
 
 
 def _header(archive: zipfile.ZipFile, path: Path) -> dict:
+    if any(info.file_size > MAX_HEADER_BYTES for info in archive.infolist() if info.filename == "header.npy"):
+        raise LwaeError(f"{path.name} is not a usable model: its header is too long.")
     try:
         header = json.loads(_read_array(archive, "header.npy").tobytes())
         is_model = header["format"] == FORMAT
@@ -170,8 +191,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         content = archive.read(name)
         stream = io.BytesIO(content)
         version = np.lib.format.read_magic(stream)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = read[version](stream)
+        shape, _, dtype = _NPY_HEADERS[version](stream)
         if dtype.hasobject or dtype.kind not in "fiu":
             raise LwaeError(f"the array {name} holds {dtype}, not numbers")
         if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from . import model_list, runtime
 from .backend.controls import control_matrix
+from .backend.decoder import Decoder
 from .backend.errors import LwaeError
 from .backend.lwae_file import load_model
 from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
-
-FOLDER = Path(__file__).parent / "models"
 
 # What loading a file gave, by (path, modification time, size): a model, or the sentence of its error, so that
 # a damaged file is not read again on each redraw.
@@ -42,11 +42,6 @@ class Tools:
 _tools: dict[int, Tools] = {}  # By id(model), which stays taken because the tools hold the model.
 
 
-def default_path() -> Path:
-    """The model that came with the add-on."""
-    return FOLDER / "default.lwae"
-
-
 def load(path: str | Path) -> FaceModel:
     """The model in a file, read once until the file changes.
 
@@ -55,36 +50,50 @@ def load(path: str | Path) -> FaceModel:
     """
     path = Path(path)
     try:
-        found = path.stat()
+        key = model_list.file_key(path)
     except OSError as error:
-        raise LwaeError(f"The face model {path.name} is missing; install the add-on again.") from error
-    key = (str(path), found.st_mtime_ns, found.st_size)
+        advice = "install the add-on again" if path == model_list.BUNDLED_PATH else "install it again"
+        raise LwaeError(f"The face model {path.name} is missing; {advice}.") from error
     if key not in _loaded:
         try:
             _loaded[key] = load_model(path)
         except LwaeError as error:
             _loaded[key] = str(error)
+            model_list.mark_damaged(path, str(error))
     result = _loaded[key]
     if isinstance(result, str):
         raise LwaeError(result)
     return result
 
 
+def by_key(key: str = "") -> FaceModel:
+    """The model of a key of `model_list`; "" means the one that new faces get.
+
+    Raises:
+        LwaeError: as `load` does, or when there is none.
+    """
+    return load(model_list.by_key(key).path)
+
+
 def default() -> FaceModel:
-    """The model that came with the add-on.
+    """The model that new faces get.
 
     Raises:
         LwaeError: as `load` does.
     """
-    return load(default_path())
+    return by_key()
+
+
+# What was looked for in vain, and in which state of the folder, so that panels do not look on each redraw.
+_missing: dict[tuple[str, str], tuple] = {}
 
 
 def by_hash(model_hash: str, name: str = "") -> FaceModel:
-    """The model that a face was made with.
+    """The model that a face was made with: loaded already, bundled or in the folder of models.
 
     Args:
         model_hash: FaceModel.hash of that model.
-        name: its name, for the message.
+        name: its name, for the message and to find files whose header does not state the hash.
 
     Raises:
         LwaeError: when no model here has that hash.
@@ -92,10 +101,41 @@ def by_hash(model_hash: str, name: str = "") -> FaceModel:
     for result in _loaded.values():
         if isinstance(result, FaceModel) and result.hash == model_hash:
             return result
-    model = default()
-    if model.hash != model_hash:
-        raise LwaeError(f"This face needs the model {name or model_hash!r}, which is not installed.")
-    return model
+    state = model_list.state_of_folder()
+    if _missing.get((model_hash, name)) != state:
+        for item in model_list.model_list():
+            # A header may lie or lack the hash: the model itself decides, but only likely files are loaded.
+            likely = item.facts and (item.facts.hash == model_hash if item.facts.hash else item.facts.name == name)
+            if likely or item.key == model_list.BUNDLED:
+                model = _loaded_or_none(item.path)
+                if model is not None and model.hash == model_hash:
+                    return model
+        _missing[model_hash, name] = state
+    load(model_list.BUNDLED_PATH)  # Where that one is damaged, its own sentence says so.
+    raise LwaeError(
+        f"This face needs the model {name or model_hash!r}, which is not installed. Install its file in the add-on's "
+        "preferences, or switch the face to another model."
+    )
+
+
+def _loaded_or_none(path: Path) -> FaceModel | None:
+    try:
+        return load(path)
+    except LwaeError:
+        return None
+
+
+def path_of(model: FaceModel) -> str:
+    """The file that a model was loaded from; "" when it was not."""
+    return next((key[0] for key, result in _loaded.items() if result is model), "")
+
+
+def forget(path: Path) -> None:
+    """Drop the model of a file that was removed or replaced."""
+    for key in [key for key in _loaded if key[0] == str(path)]:
+        _tools.pop(id(_loaded.pop(key)), None)
+    model_list.clear()
+    _missing.clear()
 
 
 def tools(model: FaceModel) -> Tools:
@@ -107,12 +147,14 @@ def tools(model: FaceModel) -> Tools:
     return _tools[id(model)]
 
 
-def decoder(model: FaceModel) -> NumpyDecoder:
-    """The one decoder of a model."""
-    return tools(model).decoder
+def decoder(model: FaceModel) -> Decoder:
+    """What decodes a model: the worker process that the preferences chose, once it runs, else NumPy."""
+    return runtime.decoder(model, tools(model).decoder)
 
 
 def clear() -> None:
     """Forget all models, on disabling the add-on."""
     _loaded.clear()
     _tools.clear()
+    _missing.clear()
+    model_list.clear()

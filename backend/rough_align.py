@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a head lies in a mesh that nobody has placed: unit, orientation and position, from the shape alone.
+
+Every usual orientation and size is tried with a few steps of ICP (Besl & McKay 1992) between some hundred points of
+both surfaces; the better half goes on with more points, and so on. Points are compared with their normals (six
+numbers), so that the front of a head does not take the back for itself, and in both directions with robust weights, so
+that a body below, a missing back or hair does little harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .encode_mesh import UNITS
+from .similarity import Similarity, fit_similarity
+from .surface import Surface
+
+# Heights in mm that the whole mesh may have: a face, a head, a head with neck, a bust, half a body, a body.
+HEIGHTS = (180.0, 245.0, 310.0, 430.0, 800.0, 1720.0)
+BODY = 400.0  # mm; a taller mesh has the head at its top
+NORMAL_RANGE = 60.0  # mm that a quarter turn of the normal counts as, times its square root of 2
+# Rounds of the contest: points of either surface, steps, how many go on, reach of the weights in mm.
+ROUNDS = ((110, 4, 90, 70.0), (200, 6, 24, 45.0), (400, 10, 6, 25.0), (900, 12, 3, 12.0))
+CAP = 25.0  # mm; farther is all the same when hypotheses are judged
+SIZES = (0.75, 1.35)  # of the head found, against the mean one
+
+
+@dataclass
+class Guess:
+    """A pose that moves the mesh into the model's frame (mm), and how badly it fits there, mm."""
+
+    pose: Similarity
+    score: float
+
+
+def rough_poses(model_surface: Surface, target: Surface, rng: np.random.Generator) -> Iterator[float | list[Guess]]:
+    """Find a head by trying.
+
+    Args:
+        model_surface: the mean face, in mm, looking along -Y, without eyes.
+        target: the mesh in any unit and pose, its normals outwards.
+
+    Yields:
+        The share of the work that is done, now and then, and last the best guesses, the best first.
+    """
+    poses = _first_poses(model_surface, target)
+    total = sum(count * steps for count, steps in zip([len(poses), *(r[2] for r in ROUNDS)], [r[1] for r in ROUNDS], strict=False))
+    done = 0
+    guesses = [Guess(pose, np.inf) for pose in poses]
+    for points, steps, kept, reach in ROUNDS:
+        model_points = model_surface.sample(points, rng)[:2]
+        # A body's points are mostly not on its head, so there are more of them.
+        target_points = target.sample(2 * points, rng)[:2]
+        for index, guess in enumerate(guesses):
+            guesses[index] = _improve(guess.pose, model_points, target_points, steps, reach)
+            done += steps
+            if index % 8 == 7:
+                yield done / total
+        guesses = _different(sorted(guesses, key=lambda guess: guess.score))[:kept]
+        yield done / total
+    yield guesses
+
+
+def _first_poses(model_surface: Surface, target: Surface) -> list[Similarity]:
+    low, high = model_surface.vertices.min(axis=0), model_surface.vertices.max(axis=0)
+    middle = 0.5 * (low + high)
+    points = target.sample(1500, np.random.default_rng(0))[0]
+    poses = []
+    for rotation in _rotations():
+        turned = points @ rotation.T
+        bottom, top = turned[:, 2].min(), turned[:, 2].max()
+        height = top - bottom
+        for scale in _scales(height):
+            head = turned[turned[:, 2] > top - min((high - low)[2] / scale, height)]
+            # The front of a face without the back of a head, or the middle of what is there.
+            centre = 0.5 * (head.min(axis=0) + head.max(axis=0))
+            depth = scale * np.ptp(head[:, 1])
+            places = [middle[1]]
+            if depth < 0.8 * (high - low)[1]:
+                places.append(low[1] + depth / 2)
+            for place in places:
+                shift = np.array([middle[0], place, high[2]]) - scale * np.array([centre[0], centre[1], top])
+                poses.append(Similarity(scale, rotation, shift))
+    return poses
+
+
+def _rotations() -> list[np.ndarray]:
+    """Eight yaws about each of the six axes that may point up, those of the usual ones twice as dense."""
+    rotations = []
+    axes = np.eye(3)
+    for axis, sign in ((2, 1), (1, 1), (1, -1), (2, -1), (0, 1), (0, -1)):
+        up = sign * axes[axis]
+        front = axes[(axis + 1) % 3]
+        count = 12 if (axis, sign) in ((2, 1), (1, 1)) else 6
+        for angle in 2 * np.pi * np.arange(count) / count:
+            forward = np.cos(angle) * front + np.sin(angle) * np.cross(up, front)
+            # Rows are the directions that become X, Y and Z: a face looks along -Y.
+            rotations.append(np.stack([np.cross(-forward, up), -forward, up]))
+    return rotations
+
+
+def _scales(height: float) -> list[float]:
+    """Millimetres per unit: the usual units where they make it as tall as anything, else by the height itself."""
+    usual = [unit for unit in UNITS.values() if HEIGHTS[0] * 0.7 < unit * height < 1.2 * HEIGHTS[-1]]
+    scales = [value / height for value in HEIGHTS]
+    for unit in usual:
+        if min(abs(np.log(unit / scale)) for scale in scales) > 0.05:
+            scales.append(unit)
+    return scales
+
+
+def _improve(pose: Similarity, model, target, steps: int, reach: float) -> Guess:
+    """Some steps of ICP in both directions, with Geman-McClure weights."""
+    (model_points, model_normals), (target_points, target_normals) = model, target
+    least, most = pose.scale * SIZES[0], pose.scale * SIZES[1]
+    features = np.concatenate([model_points, NORMAL_RANGE * model_normals], axis=1)
+    squares = np.sum(features**2, axis=1)
+    score = np.inf
+    for step in range(steps + 1):
+        moved, turned = pose.apply(target_points), target_normals @ pose.rotation.T
+        others = np.concatenate([moved, NORMAL_RANGE * turned], axis=1)
+        between = squares[:, None] + np.sum(others**2, axis=1) - 2 * features @ others.T
+        to_target, to_model = between.argmin(axis=1), between.argmin(axis=0)
+        forth = np.maximum(between[np.arange(len(features)), to_target], 0)
+        back = np.maximum(between[to_model, np.arange(len(others))], 0)
+        if step == steps:
+            # A mesh that holds more than a head is not blamed for the rest, but for what lies amid the head.
+            near = np.abs(moved - model_points.mean(axis=0)).max(axis=1) < 110.0
+            there = np.sqrt(back[near]) if near.sum() > 20 else np.array([CAP * 2])
+            score = float(np.minimum(np.sqrt(forth), 2 * CAP).mean() + np.minimum(there, 2 * CAP).mean())
+            break
+        source = np.concatenate([target_points[to_target], target_points])
+        goal = np.concatenate([model_points, model_points[to_model]])
+        distances = np.concatenate([forth, back])
+        weights = (reach**2 / (reach**2 + distances)) ** 2
+        pose = fit_similarity(source, goal, weights)
+        if not least < pose.scale < most:
+            pose = fit_similarity(source, goal, weights, float(np.clip(pose.scale, least, most)))
+    return Guess(pose, score)
+
+
+def _different(guesses: list[Guess]) -> list[Guess]:
+    """Without those that ended where a better one did."""
+    kept: list[Guess] = []
+    for guess in guesses:
+        for other in kept:
+            turn = np.trace(guess.pose.rotation @ other.pose.rotation.T)
+            near = np.linalg.norm(guess.pose.apply(other.pose.inverse().translation)) < 15.0
+            if turn > 2.95 and near and abs(np.log(guess.pose.scale / other.pose.scale)) < 0.04:
+                break
+        else:
+            kept.append(guess)
+    return kept

@@ -11,6 +11,10 @@ Shrinking towards the mean would make faces bland, and so does blending the face
 and all, the target is relaxed instead: relative to real faces a mixed face may vary at most `bound` times as much in
 any direction. Almost all that gives a mix away are directions in which real faces hardly vary and mixes vary
 thousands of times as much, and bounding those alone costs little of what the donors gave.
+
+Both Gaussians count as seen through a surface noise of `NOISE` mm, because the map divides by the spread of what mixes
+hold: where a few donors give several parts each, those parts' least directions hardly vary at all, and without noise
+whatever a face happens to have there is blown up to centimetres.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from .model import FaceModel
 AMOUNTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # for which maps are made; between them they are interpolated
 LESS_POWER = 3  # directions in which mixes vary too little are filled up earlier than the others are bounded
 KEPT_PATTERNS = 8
+NOISE = 0.1  # mm, root mean square over the surface
 
 
 class Harmoniser:
@@ -34,13 +39,24 @@ class Harmoniser:
     def __init__(self, model: FaceModel):
         self._model = model
         self._mean = model.prior.mean.astype(np.float64)
-        self._real = model.prior.covariance
-        gram = linear_gram(model)
         # Codes that move next to nothing need a length all the same.
-        self._root, self._inverse_root = _powers(gram, (0.5, -0.5), least=1e-9)
-        self._lower = np.linalg.cholesky(self._real)
+        self._root, self._inverse_root = _powers(linear_gram(model), (0.5, -0.5), least=1e-9)
+        self._real = self._root @ model.prior.covariance @ self._root
+        self._noise = NOISE**2 * float(model.network["mass"].sum()) / model.code_size * np.eye(model.code_size)
+        self._lower = np.linalg.cholesky(self._real + self._noise)
         self._whitener = np.linalg.inv(self._lower)
         self._maps: dict[tuple[int, ...], list[np.ndarray]] = {}
+
+    def prepare(self, donors: Sequence | None = None) -> None:
+        """Make the maps of a pattern of donors now, so that a later call takes microseconds. Threads may call this."""
+        pattern = self._pattern(donors)
+        if len(set(pattern)) > 1:
+            self._maps_of(pattern)
+
+    def is_prepared(self, donors: Sequence | None = None) -> bool:
+        """Whether `prepare` has nothing to do."""
+        pattern = self._pattern(donors)
+        return len(set(pattern)) == 1 or pattern in self._maps
 
     def __call__(self, codes: np.ndarray, amount: float, donors: Sequence | None = None) -> np.ndarray:
         """Codes of mixed faces, made plausible.
@@ -58,11 +74,7 @@ class Harmoniser:
         """
         if not 0 <= amount <= 1:
             raise LwaeError(f"Faces are harmonised by an amount from 0 to 1, not {amount:g}.")
-        donors = range(self._model.part_count) if donors is None else donors
-        if len(donors) != self._model.part_count:
-            raise LwaeError(f"The model has {self._model.part_count} parts, but {len(donors)} donors are named.")
-        labels = list(donors)
-        pattern = tuple(labels.index(label) for label in labels)
+        pattern = self._pattern(donors)
         if amount == 0 or len(set(pattern)) == 1:
             return np.array(codes, dtype=np.float32)
         maps = self._maps_of(pattern)
@@ -72,26 +84,35 @@ class Harmoniser:
         matrix = (1 - share) * maps[low] + share * maps[low + 1]
         return (self._mean + (np.asarray(codes, np.float64) - self._mean) @ matrix.T).astype(np.float32)
 
+    def _pattern(self, donors: Sequence | None) -> tuple[int, ...]:
+        labels = list(range(self._model.part_count) if donors is None else donors)
+        if len(labels) != self._model.part_count:
+            raise LwaeError(f"The model has {self._model.part_count} parts, but {len(labels)} donors are named.")
+        return tuple(labels.index(label) for label in labels)
+
     def _maps_of(self, pattern: tuple[int, ...]) -> list[np.ndarray]:
         """One matrix [D, D] for each of `AMOUNTS`."""
-        if pattern not in self._maps:
+        maps = self._maps.get(pattern)
+        if maps is None:
+            maps = self._make(pattern)
             while len(self._maps) >= KEPT_PATTERNS:
-                self._maps.pop(next(iter(self._maps)))
-            self._maps[pattern] = self._make(pattern)
-        return self._maps[pattern]
+                self._maps.pop(next(iter(self._maps)), None)
+            self._maps[pattern] = maps
+        return maps
 
     def _make(self, pattern: tuple[int, ...]) -> list[np.ndarray]:
         donor = np.repeat(pattern, self._model.code_sizes)
-        mixed = np.where(donor[:, None] == donor, self._real, 0.0)
+        mixed = np.where(donor[:, None] == donor, self._model.prior.covariance, 0.0)
+        mixed = self._root @ mixed @ self._root + self._noise
         # Mixed relative to real variance: S_m = V diag(ratio) V^T where S_r = V V^T.
         ratio, axes = np.linalg.eigh(self._whitener @ mixed @ self._whitener.T)
         ratio, axes = np.maximum(ratio, 1e-12), self._lower @ axes
-        root, inverse_root = _powers(self._root @ mixed @ self._root, (0.5, -0.5))
+        root, inverse_root = _powers(mixed, (0.5, -0.5))
         maps = [np.eye(len(donor))]
         for amount in AMOUNTS[1:]:
             bound = ratio.max() ** (1 - amount)
             allowed = np.where(ratio < 1, ratio ** ((1 - amount) ** LESS_POWER), np.minimum(ratio, bound))
-            target = self._root @ (axes * allowed) @ axes.T @ self._root
+            target = (axes * allowed) @ axes.T
             middle = _powers(root @ target @ root, (0.5,))[0]
             maps.append(self._inverse_root @ inverse_root @ middle @ inverse_root @ self._root)
         return maps

@@ -86,6 +86,18 @@ def linear_gram(model: FaceModel) -> np.ndarray:
     return gram_matrix(parts, model.network["mass"])
 
 
+def encoder_gram(model: FaceModel) -> np.ndarray:
+    """What the closed-form encoder inverts: B M B^T + sigma_n^2 I, float64 [D, D].
+
+    Raises:
+        LwaeError: when the model is of another preset, or its bases are not finite.
+    """
+    gram = linear_gram(model) + float(model.header["network"]["sigma_n"]) ** 2 * np.eye(model.code_size)
+    if not np.isfinite(gram).all():
+        raise LwaeError("its bases hold numbers that are not finite: training diverged, or the file is damaged.")
+    return gram
+
+
 def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the encoder needs besides the bases.
 
@@ -97,15 +109,12 @@ def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """
     parts = [part_arrays(model, k) for k in range(model.part_count)]
     mass = model.network["mass"]
-    gram = gram_matrix(parts, mass) + float(model.header["network"]["sigma_n"]) ** 2 * np.eye(model.code_size)
-    if not np.isfinite(gram).all():
-        raise LwaeError("its bases hold numbers that are not finite: training diverged, or the file is damaged.")
-    inverse = np.linalg.inv(gram)
+    inverse = np.linalg.inv(encoder_gram(model))
 
     def found_codes(vectors: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         rows = [np.zeros((0, model.code_size))]
         for vector in vectors:
-            rows.append(np.concatenate([_inner_products(vector, part, mass) for part in parts], axis=1) @ inverse)
+            rows.append(np.concatenate([inner_products(vector, part, mass) for part in parts], axis=1) @ inverse)
         return np.concatenate(rows).astype(np.float32)
 
     blocks = [residual_arrays(model, index) for index in range(len(model.header["network"]["residuals"]))]
@@ -131,12 +140,12 @@ def gram_matrix(bases: list[tuple[np.ndarray, np.ndarray]], mass: np.ndarray) ->
     gram = np.empty((ends[-1], ends[-1]))
     for j, left in enumerate(bases):
         for k, right in enumerate(bases[: j + 1]):
-            gram[columns[j], columns[k]] = _inner_products(left, right, mass)
+            gram[columns[j], columns[k]] = inner_products(left, right, mass)
             gram[columns[k], columns[j]] = gram[columns[j], columns[k]].T
     return gram
 
 
-def _inner_products(left: tuple, right: tuple, mass: np.ndarray) -> np.ndarray:
+def inner_products(left: tuple, right: tuple, mass: np.ndarray) -> np.ndarray:
     """Area-weighted inner products of two local bases (vertices [n], basis [Z, n, 3]), float64 [Z, Z']."""
     shared, in_left, in_right = np.intersect1d(left[0], right[0], return_indices=True)
     weighted = np.take(left[1], in_left, axis=1) * mass[shared][:, None]

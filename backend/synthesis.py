@@ -27,7 +27,7 @@ BLOCK = 64
 MAX_FACES = 2**31 - 1
 
 # Independent random streams of one seed.
-FACES, SOURCES, TARGETS = range(3)
+FACES, SOURCES, TARGETS, ASYMMETRY, SHUFFLE = range(5)
 
 # Variance with which the parts that stay count as observed when only some parts are drawn (see
 # Prior.sample_given): 3 leaves parts beside an average face about 0.6 of the spread of whole faces.

@@ -62,6 +62,31 @@ def test_parts_of_one_person_stay_as_they_are(model):
     assert np.abs(harmonise(codes, 1.0, ["anna", "anna", "ben"]) - harmonise(codes, 1.0)).max() > 0.1
 
 
+def test_few_donors_do_not_blow_up_what_the_prior_hardly_knows(model):
+    """Real faces stray a little from the prior; in directions that it gives no variance that must not grow."""
+    narrow = toy_model(parts=3, code_size=3)
+    narrow.prior = Prior(model.prior.mean, model.prior.factors, 1e-7)
+    rng = np.random.default_rng(1)
+    codes = mixes(narrow, 200)
+    codes[:, :6] = narrow.prior.sample(rng, 200)[:, :6]
+    stray = 0.01 * rng.normal(size=codes.shape)
+    harmonise, gram = Harmoniser(narrow), linear_gram(narrow)
+    change = harmonise(codes + stray, 0.5, [0, 0, 1]) - harmonise(codes, 0.5, [0, 0, 1])
+
+    def length(field):
+        return np.sqrt(np.einsum("bi,ij,bj->", field, gram, field))
+
+    assert length(change) < 5 * length(stray)
+
+
+def test_prepared_maps_are_the_ones_used(model):
+    harmonise, codes = Harmoniser(model), mixes(model, 5)
+    assert not harmonise.is_prepared([0, 0, 1]) and harmonise.is_prepared([0, 0, 0])
+    harmonise.prepare([0, 0, 1])
+    assert harmonise.is_prepared(["anna", "anna", "ben"]) and not harmonise.is_prepared()
+    np.testing.assert_array_equal(harmonise(codes, 0.7, [0, 0, 1]), Harmoniser(model)(codes, 0.7, [0, 0, 1]))
+
+
 @pytest.mark.parametrize("amount, donors", [(1.5, None), (-0.1, None), (float("nan"), None), (0.5, [1, 2])])
 def test_bad_input_is_refused(model, amount, donors):
     with pytest.raises(LwaeError, match="amount from 0 to 1|3 parts"):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import numpy as np
 
-from backend.plausibility import part_distances
+from backend.local_network import linear_gram
+from backend.plausibility import Plausibility, grade
 from backend.prior import Prior
 from tests.toy import toy_model
 
@@ -16,8 +17,8 @@ def coupled_model():
 def test_faces_of_the_prior_are_plausible():
     model = coupled_model()
     codes = model.prior.sample(np.random.default_rng(1), 4000)
-    assert abs(np.mean(model.prior.mahalanobis(codes) ** 2) - 1) < 0.05
-    np.testing.assert_allclose(np.mean(part_distances(model, codes) ** 2, axis=0), 1, atol=0.1)
+    assert abs(np.mean(Plausibility(model)(codes)[0] ** 2) - 1) < 0.05
+    np.testing.assert_allclose(np.mean(Plausibility(model)(codes)[1] ** 2, axis=0), 1, atol=0.1)
 
 
 def test_a_part_of_somebody_else_shows():
@@ -26,8 +27,33 @@ def test_a_part_of_somebody_else_shows():
     strange = codes.copy()
     columns = model.part_slice(1)
     strange[:, columns] = np.roll(codes[:, columns], 1, axis=0)
-    assert np.median(model.prior.mahalanobis(strange)) > 3 * np.median(model.prior.mahalanobis(codes))
-    assert np.median(part_distances(model, strange)[:, 1]) > 3
+    plausibility = Plausibility(model)
+    (faces, parts), (others, _) = plausibility(strange), plausibility(codes)
+    assert np.median(faces) > 3 * np.median(others)
+    assert np.median(parts[:, 1]) > 3
+
+
+def test_without_tolerance_a_face_is_measured_as_the_prior_does():
+    model = coupled_model()
+    codes = np.random.default_rng(3).normal(size=(5, 9)).astype(np.float32)
+    np.testing.assert_allclose(Plausibility(model, 0)(codes)[0], model.prior.mahalanobis(codes), rtol=1e-4)
+
+
+def test_what_nobody_sees_weighs_nothing():
+    """A change of the code that moves the surface by a hundredth of a millimetre stays a real face."""
+    model = coupled_model()
+    model.prior.tau = 1e-7
+    code = model.prior.sample(np.random.default_rng(1), 1)
+    gram = linear_gram(model)
+    unlikely = np.linalg.eigh(model.prior.covariance)[1][:, 0]
+    tiny = 0.01 * np.sqrt(model.network["mass"].sum() / (unlikely @ gram @ unlikely)) * unlikely
+    moved = (code + tiny).astype(np.float32)
+    assert model.prior.mahalanobis(moved)[0] > 2
+    assert abs(Plausibility(model)(moved)[0] - Plausibility(model)(code)[0])[0] < 0.1
+
+
+def test_grades_go_up_with_the_distance():
+    assert [grade(distance) for distance in (0, 1.2, 2, 4, 9)] == [0, 0, 1, 2, 3]
 
 
 def test_conditional_distances_agree_with_conditioning_by_hand():
@@ -39,4 +65,4 @@ def test_conditional_distances_agree_with_conditioning_by_hand():
     spread = covariance[np.ix_(own, own)] - gain @ covariance[np.ix_(rest, own)]
     off = code[own] - gain @ code[rest]
     expected = np.sqrt(off @ np.linalg.solve(spread, off) / 3)
-    np.testing.assert_allclose(part_distances(model, code)[0, 1], expected, rtol=1e-6)
+    np.testing.assert_allclose(Plausibility(model, 0)(code)[1][0, 1], expected, rtol=1e-4)

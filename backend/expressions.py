@@ -78,14 +78,17 @@ class Follower:
         self.mean = mean
         self._skin = skin
         self._lids: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._rows = [expressions.rows(index) for index in range(len(expressions))]
         self.numbers = {name: index for index, name in enumerate(expressions.names)}
+
+    def vertices(self, index: int) -> np.ndarray:
+        """Vertices that an action moves, rising, int32 [n]."""
+        return self.expressions.vertices[self._rows[index]]
 
     def delta(self, index: int, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """An action on a face, float32 [N, 3] mm: the vertices [n] that it moves, and how far, float32 [n, 3]."""
-        rows = self.expressions.rows(index)
-        vertices, change = self.expressions.vertices[rows], self.change(index, face - self.mean)
-        deltas = self.expressions.deltas[rows]
-        return vertices, deltas if change is None else deltas + change
+        change, deltas = self.change(index, face - self.mean), self.expressions.deltas[self._rows[index]]
+        return self.vertices(index), deltas if change is None else deltas + change
 
     def change(self, index: int, change: np.ndarray) -> np.ndarray | None:
         """How an action on a face changes when the face does.
@@ -96,7 +99,7 @@ class Follower:
         Returns:
             Change of the action's deltas, float32 [n, 3]; None when it is the same on all faces.
         """
-        known, rows = self.expressions, self.expressions.rows(index)
+        known, rows = self.expressions, self._rows[index]
         if known.turns[index].any():
             pivot = known.pivot_weights[index] @ change[known.pivot_vertices[index]]
             own = np.take(change, known.vertices[rows], axis=0) - pivot

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators by theme. Each is short: read properties, call the core, write, report."""
 
-from . import add_face, edits, groups, randomise, reset
+from . import add_face, edits, explain, expressions, groups, randomise, renew, reset
 
-MODULES = (add_face, randomise, reset, edits, groups)
+MODULES = (add_face, randomise, reset, edits, groups, explain, renew, expressions)
 
 
 def register() -> None:

@@ -2,7 +2,8 @@
 """Sliders and codes: z = r + C c.
 
 c are the slider values, C the directions of the controls, r the rest of the code that no slider holds. A part's
-controls move that part's code alone; those of the whole face (age, weight, ...) come last and move all of it.
+controls move that part's code alone; those of the whole face (age, weight, ...) come last and move all of it. What
+the latter show is read from the whole code by regression; the parts' controls then explain what they leave.
 """
 
 from __future__ import annotations
@@ -25,23 +26,54 @@ def part_controls(model: FaceModel, part: int) -> list[int]:
     return [index for index, control in enumerate(model.controls) if control.part == part]
 
 
+def control_label(model: FaceModel, control: int) -> str:
+    """A control's name with its part's: "nose.Width", or "whole.Age" for one of the whole face."""
+    part = model.controls[control].part
+    return f"{'whole' if part == WHOLE else model.part_names[part]}.{model.controls[control].name}"
+
+
+def whole_directions(model: FaceModel) -> np.ndarray:
+    """Directions of the whole face's controls, float32 [D, W]."""
+    columns = [model.controls[index].direction for index in part_controls(model, WHOLE)]
+    return np.stack(columns, axis=1) if columns else np.zeros((model.code_size, 0), dtype=np.float32)
+
+
+def readouts(model: FaceModel) -> np.ndarray:
+    """What reads the whole face's controls from a code, float32 [W, D]."""
+    rows = [model.controls[index].readout for index in part_controls(model, WHOLE)]
+    return np.stack(rows) if rows else np.zeros((0, model.code_size), dtype=np.float32)
+
+
+def read_whole(model: FaceModel, code: np.ndarray) -> np.ndarray:
+    """Values of the whole face's controls that a code [D] shows, float32 [W]."""
+    return readouts(model) @ np.asarray(code, dtype=np.float32)
+
+
+def slider_matrix(model: FaceModel) -> np.ndarray:
+    """What makes slider values of codes, as `split_code` does for one: float32 [number of controls, D]."""
+    whole = part_controls(model, WHOLE)
+    parts = control_matrix(model)[:, : len(model.controls) - len(whole)].astype(np.float64)
+    read = readouts(model).astype(np.float64)
+    left = np.eye(model.code_size) - whole_directions(model).astype(np.float64) @ read
+    own = np.linalg.pinv(parts)
+    return np.concatenate([own @ left if len(whole) else own, read]).astype(np.float32)
+
+
 def split_code(model: FaceModel, code: np.ndarray, whole: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Slider values that explain as much of a code as sliders can, and what is left.
 
     Args:
         code: float32 [D].
-        whole: values of the whole face's controls, which stay at them; zeros when left out.
+        whole: values of the whole face's controls, float32 [W]; what the code shows of them when left out.
 
     Returns:
-        values float32 [number of controls], of part k pinv(C_k) z_k, and rest float32 [D] = z - C values.
+        values float32 [number of controls], of part k pinv(C_k) times what the whole face's controls leave of z_k,
+        and rest float32 [D] = z - C values.
     """
     code = np.asarray(code, dtype=np.float32)
     values = np.zeros(len(model.controls), dtype=np.float32)
-    if whole is not None:
-        values[part_controls(model, WHOLE)] = whole
-        rest = code - join_code(model, values, np.zeros_like(code))
-    else:
-        rest = code
+    values[part_controls(model, WHOLE)] = read_whole(model, code) if whole is None else whole
+    rest = code - join_code(model, values, np.zeros_like(code))
     for part in range(model.part_count):
         indices = part_controls(model, part)
         if indices:

@@ -19,13 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
+from .arrays import typed
+from .controls import part_controls, readouts
 from .errors import LwaeError
+from .expression_arrays import expression_arrays, expressions_of
+from .expressions import check_expressions
 from .files import atomic_write
-from .model import Control, FaceModel
+from .model import WHOLE, Control, FaceModel
 from .prior import Prior
 
 FORMAT = "lwae"
-FORMAT_VERSION = 1
+# 2 has controls of the whole face; files without them are still written as 1, which older versions read.
+FORMAT_VERSION = 2
 MAX_BYTES = 1 << 30  # A 53,215-vertex model has 0.1 GB.
 MAX_HEADER_BYTES = 1 << 23  # The default model's has 0.02 MB.
 
@@ -57,7 +62,7 @@ def save_model(model: FaceModel, path: str | os.PathLike) -> None:
     header = dict(
         model.header,
         format=FORMAT,
-        format_version=FORMAT_VERSION,
+        format_version=FORMAT_VERSION if part_controls(model, WHOLE) else 1,
         parts=list(model.part_names),
         code_sizes=[int(size) for size in model.code_sizes],
         topology_hash=model.topology_hash,
@@ -66,6 +71,7 @@ def save_model(model: FaceModel, path: str | os.PathLike) -> None:
             {"name": control.name, "part": int(control.part), "description": control.description}
             for control in model.controls
         ],
+        expressions=list(model.expressions.names),
     )
     arrays = {
         "header": np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8),
@@ -82,6 +88,9 @@ def save_model(model: FaceModel, path: str | os.PathLike) -> None:
         "prior/factors": model.prior.factors.astype("<f2"),
         "prior/tau": np.array([model.prior.tau], dtype="<f8"),
     }
+    if part_controls(model, WHOLE):
+        arrays["control_readouts"] = readouts(model).astype("<f4")
+    arrays |= expression_arrays(model.expressions)
     arrays.update({f"network/{name}": array for name, array in model.network.items()})
     with atomic_write(path) as stream:
         # ZipInfo's fixed date, unlike np.savez's, makes equal content equal bytes in every Python version.
@@ -205,20 +214,6 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         raise LwaeError(f"the array {name} is malformed") from error
 
 
-def _typed(arrays: dict[str, np.ndarray], name: str, dtype: type, dimensions: int) -> np.ndarray:
-    """An array as `dtype`; an integer one must hold integers of that range."""
-    if name not in arrays:
-        raise LwaeError(f"the array {name!r} is missing.")
-    array = arrays[name]
-    if array.ndim != dimensions:
-        raise LwaeError(f"the array {name!r} has {array.ndim} dimensions instead of {dimensions}.")
-    if np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        if array.dtype.kind not in "iu" or (array.size and not limits.min <= array.min() <= array.max() <= limits.max):
-            raise LwaeError(f"the array {name!r} does not hold small integers.")
-    return array.astype(dtype)
-
-
 def _build(header: dict, arrays: dict[str, np.ndarray]) -> FaceModel:
     parts, code_sizes = header["parts"], header["code_sizes"]
     if not isinstance(parts, list) or not all(isinstance(name, str) for name in parts):
@@ -227,41 +222,48 @@ def _build(header: dict, arrays: dict[str, np.ndarray]) -> FaceModel:
         raise LwaeError("its code sizes are no list of positive integers.")
     return FaceModel(
         header=header,
-        mean=_typed(arrays, "mean", np.float32, 2),
-        polygon_sizes=_typed(arrays, "polygon_sizes", np.int32, 1),
-        polygon_vertices=_typed(arrays, "polygon_vertices", np.int32, 1),
-        uv=_typed(arrays, "uv", np.float32, 2),
-        polygon_material=_typed(arrays, "polygon_material", np.uint8, 1),
+        mean=typed(arrays, "mean", np.float32, 2),
+        polygon_sizes=typed(arrays, "polygon_sizes", np.int32, 1),
+        polygon_vertices=typed(arrays, "polygon_vertices", np.int32, 1),
+        uv=typed(arrays, "uv", np.float32, 2),
+        polygon_material=typed(arrays, "polygon_material", np.uint8, 1),
         part_names=parts,
         code_sizes=code_sizes,
-        weights=_typed(arrays, "weights", np.float32, 2),
-        controls=_controls(header["controls"], code_sizes, _typed(arrays, "control_directions", np.float32, 1)),
+        weights=typed(arrays, "weights", np.float32, 2),
+        controls=_controls(header["controls"], code_sizes, arrays),
         prior=Prior(
-            _typed(arrays, "prior/mean", np.float32, 1),
-            _typed(arrays, "prior/factors", np.float32, 2),
-            float(_typed(arrays, "prior/tau", np.float64, 1).item()),
+            typed(arrays, "prior/mean", np.float32, 1),
+            typed(arrays, "prior/factors", np.float32, 2),
+            float(typed(arrays, "prior/tau", np.float64, 1).item()),
         ),
         network={
             name.removeprefix("network/"): array for name, array in arrays.items() if name.startswith("network/")
         },
+        expressions=expressions_of(header.get("expressions", []), arrays),
     )
 
 
-def _controls(entries: list[dict], code_sizes: list[int], directions: np.ndarray) -> list[Control]:
-    """Sliders are stored part after part, so that slider values can be too."""
-    controls, position = [], 0
+def _controls(entries: list[dict], code_sizes: list[int], arrays: dict[str, np.ndarray]) -> list[Control]:
+    """Sliders are stored part after part, then those of the whole face, so that slider values can be too."""
+    directions = typed(arrays, "control_directions", np.float32, 1)
+    rows = typed(arrays, "control_readouts", np.float32, 2) if "control_readouts" in arrays else None
+    controls, position, read = [], 0, 0
     for entry in entries:
         name, part = entry["name"], entry["part"]
-        if type(part) is not int or not 0 <= part < len(code_sizes):
+        if type(part) is not int or not (0 <= part < len(code_sizes) or part == WHOLE):
             raise LwaeError(f"the control {name!r} belongs to no part.")
-        if controls and part < controls[-1].part:
+        if controls and (controls[-1].part == WHOLE != part or WHOLE != part < controls[-1].part):
             raise LwaeError("its controls do not come part after part.")
         if not isinstance(name, str) or any(part == other.part and name == other.name for other in controls):
             raise LwaeError(f"a part has two controls called {name!r}, or one without a name.")
-        direction = directions[position : position + code_sizes[part]]
-        controls.append(Control(name, part, direction, str(entry["description"])))
-        position += code_sizes[part]
-    if position != len(directions):
+        size, readout = code_sizes[part] if part != WHOLE else sum(code_sizes), None
+        if part == WHOLE:
+            if rows is None or rows.shape[1] != size or read >= len(rows):
+                raise LwaeError(f"nothing says how to read the control {name!r} from a face.")
+            readout, read = rows[read], read + 1
+        controls.append(Control(name, part, directions[position : position + size], str(entry["description"]), readout))
+        position += size
+    if position != len(directions) or read != (0 if rows is None else len(rows)):
         raise LwaeError("the controls' directions do not have the length of the part codes.")
     return controls
 
@@ -297,8 +299,9 @@ def _check(model: FaceModel) -> None:
     if model.weights.min() < 0 or np.abs(model.weights.sum(axis=0) - 1).max() > 0.01:
         raise LwaeError("the parts' weights do not add up to 1 at every vertex.")
     for control in model.controls:
-        if not np.isfinite(control.direction).all():
+        if not all(np.isfinite(row).all() for row in (control.direction, control.readout) if row is not None):
             raise LwaeError(f"the control {control.name!r} contains NaN or infinite numbers.")
+    check_expressions(model.expressions, n)
     for name, array in model.network.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise LwaeError(f"the network array {name!r} contains NaN or infinite numbers.")

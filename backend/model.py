@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from .errors import LwaeError
+from .expressions import Expressions
 from .prior import Prior
 
 MM_PER_METRE = 1000.0
@@ -24,14 +25,17 @@ class Control:
         name: what the slider is called ("Width", "Shape 1"); unique within its part.
         part: index of the part that it moves, or `WHOLE`.
         direction: float32 [Z_part], or [D] for the whole face, the change of the code for one slider unit, which is
-            one standard deviation over the training faces.
+            one standard deviation over the training faces (of a part's measure: over those alike in its others).
         description: one sentence for the tooltip.
+        readout: of the whole face's controls, float32 [D]: readout . code is the value that a face shows. A control
+            changes its own reading by 1 per unit and the others' not at all.
     """
 
     name: str
     part: int
     direction: np.ndarray
     description: str = ""
+    readout: np.ndarray | None = None
 
 
 @dataclass
@@ -53,6 +57,7 @@ class FaceModel:
         controls: sliders, part after part, then those of the whole face.
         prior: the joint Gaussian over all part codes.
         network: arrays of the decoder and encoder, by name.
+        expressions: facial actions on the mean face, as shape keys; may be none.
     """
 
     header: dict
@@ -67,6 +72,7 @@ class FaceModel:
     controls: list[Control]
     prior: Prior
     network: dict[str, np.ndarray] = field(repr=False)
+    expressions: Expressions = field(default_factory=Expressions, repr=False)
 
     @property
     def name(self) -> str:
@@ -108,6 +114,14 @@ class FaceModel:
         if name not in self.part_names:
             raise LwaeError(f"No part is called {name!r}; this model's parts are {', '.join(self.part_names)}.")
         return self.part_names.index(name)
+
+    @cached_property
+    def skin(self) -> np.ndarray:
+        """Vertices that are not on an eyeball, bool [N]."""
+        eyes = np.repeat(self.polygon_material == 1, self.polygon_sizes)
+        skin = np.ones(self.vertex_count, dtype=bool)
+        skin[self.polygon_vertices[eyes]] = False
+        return skin
 
     @cached_property
     def topology_hash(self) -> str:

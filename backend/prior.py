@@ -87,6 +87,37 @@ class Prior:
         missing = np.linalg.solve(observed, np.asarray(code)[held].astype(np.float64) - self.mean[held])
         return self.mean[free] + self.covariance[np.ix_(free, held)] @ missing
 
+    def with_readings(
+        self, drawn: np.ndarray, code: np.ndarray, readouts: np.ndarray, free: np.ndarray, looseness: float
+    ) -> np.ndarray:
+        """A draw, changed as little as its distribution asks so that linear readings of it are those of a code.
+
+        Matheron's rule once more: a draw of `sample` or `sample_given` becomes one that is also conditioned on the
+        readings.
+
+        Args:
+            drawn: float32 [D].
+            code: float32 [D]; has the wanted readings.
+            readouts: float32 [M, D].
+            free: bool [D], the columns that may change, at least one.
+            looseness: as `drawn` was drawn with.
+
+        Returns:
+            A new code, float32 [D]; columns that are not free are those of `drawn`.
+        """
+        covariance = self.covariance[np.ix_(free, free)]
+        if not free.all():
+            across = self.covariance[np.ix_(free, ~free)]
+            observed = self.covariance[np.ix_(~free, ~free)] + looseness * np.eye(int((~free).sum()))
+            covariance = covariance - across @ np.linalg.solve(observed, across.T)
+        own = readouts[:, free].astype(np.float64)
+        gain = covariance @ own.T
+        seen = own @ gain
+        missing = readouts.astype(np.float64) @ (code.astype(np.float64) - drawn)
+        result = np.array(drawn, dtype=np.float32)
+        result[free] += gain @ np.linalg.solve(seen + 1e-6 * np.trace(seen) * np.eye(len(seen)), missing)
+        return result
+
     @cached_property
     def principal_axes(self) -> tuple[np.ndarray, np.ndarray]:
         """Variances float64 [D] and the orthonormal axes that have them, float64 [D, D], a column each."""

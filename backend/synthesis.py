@@ -18,7 +18,7 @@ from functools import cache
 
 import numpy as np
 
-from .controls import control_matrix
+from .controls import control_label, control_matrix, readouts, slider_matrix
 from .decoder import Decoder
 from .errors import LwaeError
 from .model import FaceModel
@@ -41,7 +41,12 @@ def face_rng(seed: int, index: int, stream: int = FACES) -> np.random.Generator:
 
 
 def sample_parts(
-    model: FaceModel, code: np.ndarray, parts: Iterable[int], rng: np.random.Generator, strength: float
+    model: FaceModel,
+    code: np.ndarray,
+    parts: Iterable[int],
+    rng: np.random.Generator,
+    strength: float,
+    kept: np.ndarray | None = None,
 ) -> np.ndarray:
     """Redraw the parts numbered `parts` so that they fit the others; a whole new face when these are all.
 
@@ -49,6 +54,7 @@ def sample_parts(
         code: float32 [D].
         strength: of a whole face, multiplies the deviation from the mean face; of some parts, how far they may go
             from what the others suggest (1 is `LOOSENESS`, a variance, and so it grows with the square).
+        kept: bool [W], which controls of the whole face (age, ...) the new face shows just as this code does.
 
     Returns:
         A new code, float32 [D]; the other parts are copied exactly.
@@ -56,15 +62,20 @@ def sample_parts(
     free = np.zeros(model.code_size, dtype=bool)
     for part in parts:
         free[model.part_slice(part)] = True
+    looseness = max(LOOSENESS * strength**2, MIN_LOOSENESS)
     if free.all():
-        return model.prior.sample(rng, 1, strength)[0]
-    return model.prior.sample_given(code, free, rng, max(LOOSENESS * strength**2, MIN_LOOSENESS))
+        drawn = model.prior.sample(rng, 1, strength)[0]
+    else:
+        drawn = model.prior.sample_given(code, free, rng, looseness)
+    if kept is None or not kept.any():
+        return drawn
+    return model.prior.with_readings(drawn, code, readouts(model)[kept], free, looseness)
 
 
 def sampling_hash(model: FaceModel) -> str:
     """Identifies what `FaceModel.hash` leaves out and synth depends on: the prior and the controls."""
     digest = hashlib.sha256(repr([(control.part, control.name) for control in model.controls]).encode())
-    for array in (model.prior.mean, model.prior.factors, model.prior.tau, control_matrix(model)):
+    for array in (model.prior.mean, model.prior.factors, model.prior.tau, control_matrix(model), readouts(model)):
         digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
     return digest.hexdigest()[:16]
 
@@ -175,8 +186,8 @@ class Table:
     def __init__(self, plan: Plan):
         model = plan.model
         self.plan = plan
-        self._pinv = np.linalg.pinv(control_matrix(model).astype(np.float64)).T.astype(np.float32)
-        self.controls = [f"{model.part_names[control.part]}.{control.name}" for control in model.controls]
+        self._sliders = np.ascontiguousarray(slider_matrix(model).T)
+        self.controls = [control_label(model, index) for index in range(len(model.controls))]
         self.columns = [
             *("index", "file", "row", "seed"),
             *(("target", "source", "part") if plan.combines else ()),
@@ -188,7 +199,7 @@ class Table:
 
     def values(self, codes: np.ndarray) -> np.ndarray:
         """Control values float32 [n, controls] of a block's codes [n, D], as `controls.split_code` gives."""
-        return (_filled(codes) @ self._pinv)[: len(codes)]
+        return (_filled(codes) @ self._sliders)[: len(codes)]
 
     def header(self) -> str:
         return ",".join(_quoted(column) for column in self.columns) + "\n"

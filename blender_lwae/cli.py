@@ -17,9 +17,10 @@ import bpy
 import numpy as np
 
 from . import models
+from .backend.controls import part_controls
 from .backend.errors import LwaeError
 from .backend.lwae_file import load_model
-from .backend.model import FaceModel
+from .backend.model import WHOLE, FaceModel
 from .backend.numpy_decoder import NumpyDecoder
 from .backend.synthesis import Plan, sampling_hash
 from .synth.folder import prepare
@@ -261,6 +262,10 @@ def _model_facts(options: argparse.Namespace) -> str:
     for part, name in enumerate(model.part_names):
         controls = ", ".join(control.name for control in model.controls if control.part == part)
         lines.append(f"  {name} ({model.code_sizes[part]}): {controls or 'no controls'}")
+    whole = ", ".join(model.controls[index].name for index in part_controls(model, WHOLE))
+    lines += [f"whole face: {whole}"] if whole else []
+    names = model.expressions.names
+    lines += [f"{len(names)} expressions: {', '.join(names)}"] if names else []
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ import bpy
 import numpy as np
 
 from . import models, shape, writer
-from .backend.controls import part_controls, split_code
+from .backend.controls import part_controls, read_whole, split_code
 from .backend.errors import LwaeError
 from .backend.model import WHOLE, FaceModel
 
@@ -61,23 +61,50 @@ def make_face(mesh: bpy.types.Mesh, model: FaceModel) -> None:
         state.whole.add().name = model.controls[control].name
 
 
-def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int]) -> list[str]:
-    """Set the sliders and the rest of some parts from a code; call with `sync` paused, then `sync.follow`.
+def whole_values(state: bpy.types.PropertyGroup) -> np.ndarray:
+    """Values of the sliders of the whole face, float32 [W]."""
+    return np.array([control.value for control in state.whole], dtype=np.float32)
 
-    Sliders of the whole face stay where they are.
+
+def whole_kept(state: bpy.types.PropertyGroup) -> np.ndarray:
+    """Which sliders of the whole face are to be kept, bool [W]."""
+    return np.array([control.locked for control in state.whole], dtype=bool)
+
+
+def shown_whole(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray) -> np.ndarray:
+    """What sliders of the whole face say honestly of a code [D], float32 [W]; kept ones stay."""
+    return np.where(whole_kept(mesh.lwae), whole_values(mesh.lwae), read_whole(model, code)).astype(np.float32)
+
+
+def store_code(
+    mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int], whole: np.ndarray | None = None
+) -> list[str]:
+    """Set the sliders and the rest of some parts from a code; call with `sync` paused, then `sync.follow`.
 
     Args:
         code: float32 [D], of the face before donors are mixed in.
         parts: numbers of the parts to take from it; the others stay exactly as they are.
+        whole: values for the sliders of the whole face, float32 [W]. When left out, they show what the code says
+            (`shown_whole`) if it is taken for all parts, and else stay where they are.
 
     Returns:
         Data paths of the sliders that were set.
     """
     state = mesh.lwae
-    values, new_rest = split_code(model, code, np.array([control.value for control in state.whole], np.float32))
+    chosen = set(parts)
+    stays = np.ones(model.code_size, dtype=bool)
+    for index in chosen:
+        stays[model.part_slice(index)] = False
+    was, before = shape.own_code(mesh, model), whole_values(state)
+    if whole is None:
+        whole = before if stays.any() else shown_whole(mesh, model, code)
+    values, new_rest = split_code(model, code, whole)
     rest = shape.read_rest(state, model).copy()
     paths, first = [], 0
-    chosen = set(parts)
+    for index, control in enumerate(state.whole if (whole != before).any() else ()):
+        control.value = whole[index]
+        if not control.locked:
+            paths.append(f"lwae.whole[{index}].value")
     for index, part in enumerate(state.parts):
         if index in chosen:
             rest[model.part_slice(index)] = new_rest[model.part_slice(index)]
@@ -86,6 +113,10 @@ def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: 
                 paths.append(f"lwae.parts[{index}].controls[{number}].value")
         first += len(part.controls)
     state.rest = shape.encode_numbers(rest) if rest.any() else ""
+    if stays.any() and (whole != before).any():
+        for _ in range(2):  # The parts that stay do not follow the whole face's sliders, to the last bit.
+            rest[stays] += (was - shape.own_code(mesh, model))[stays]
+            state.rest = shape.encode_numbers(rest)
     return paths
 
 
@@ -116,7 +147,7 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
             "TOPOLOGY", f"This mesh was edited and has {what}. Undo that edit, or apply it to keep a plain mesh."
         )
     if state.sliders != models.tools(model).sliders or not _is_complete(state, model):
-        return Trouble("SLIDERS", "The sliders of this face are not the model's. Apply it to keep a plain mesh.")
+        return Trouble("SLIDERS", "This face has sliders of an older model. Update them: the face keeps its shape.")
     if state.stamp and writer.stamp(mesh) != state.stamp:
         return Trouble("EDITED", "This mesh was edited by hand. Keep that edit as an offset, or overwrite it.")
     return None

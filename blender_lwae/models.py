@@ -13,6 +13,7 @@ from . import model_list, runtime
 from .backend.controls import control_matrix
 from .backend.decoder import Decoder
 from .backend.errors import LwaeError
+from .backend.expressions import Follower
 from .backend.lwae_file import load_model
 from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
@@ -30,13 +31,15 @@ class Tools:
         model: the model itself.
         decoder: its decoder.
         controls: float32 [D, number of controls], the directions of all sliders.
-        sliders: identifies its sliders: parts, names and order.
+        sliders: identifies its sliders: parts, names, order and what each does.
+        expressions: its facial actions on any face.
     """
 
     model: FaceModel
     decoder: NumpyDecoder
     controls: np.ndarray
     sliders: str
+    expressions: Follower
 
 
 _tools: dict[int, Tools] = {}  # By id(model), which stays taken because the tools hold the model.
@@ -142,8 +145,10 @@ def tools(model: FaceModel) -> Tools:
     """The decoder of a model and what else is made once for it."""
     if id(model) not in _tools:
         names = repr((model.part_names, [(control.part, control.name) for control in model.controls]))
-        sliders = f"{zlib.crc32(names.encode()):08x}"
-        _tools[id(model)] = Tools(model, NumpyDecoder(model), control_matrix(model), sliders)
+        controls = control_matrix(model)
+        sliders = f"{zlib.crc32(names.encode()):08x}{zlib.crc32(controls.astype('<f4').tobytes()):08x}"
+        follower = Follower(model.expressions, model.mean, model.skin)
+        _tools[id(model)] = Tools(model, NumpyDecoder(model), controls, sliders, follower)
     return _tools[id(model)]
 
 

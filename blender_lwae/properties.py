@@ -65,6 +65,32 @@ class LwaeControl(PropertyGroup):
     )
 
 
+class LwaeWholeControl(PropertyGroup):
+    """One slider of the whole face."""
+
+    name: StringProperty(override=OVERRIDE)
+    value: FloatProperty(
+        name="Amount",
+        description="How much of this, in all parts: 0 is the average face and 1 a usual difference between people. "
+        "Type a number to go beyond 3",
+        default=0.0,
+        min=-100.0,
+        max=100.0,
+        soft_min=-3.0,
+        soft_max=3.0,
+        step=5,
+        precision=2,
+        override=OVERRIDE,
+        update=_slider_moved,
+    )
+    locked: BoolProperty(
+        name="Keep",
+        description="Randomise and Reset leave this as it is: other people of the same age, the same weight, ...",
+        override=OVERRIDE,
+        options=set(),
+    )
+
+
 class LwaePart(PropertyGroup):
     """One part of a face: nose, mouth, ..."""
 
@@ -124,7 +150,7 @@ class LwaeFace(PropertyGroup):
     sliders: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     parts: CollectionProperty(type=LwaePart, override=OVERRIDE)
     # Sliders of the whole face: age, weight, ...
-    whole: CollectionProperty(type=LwaeControl, override=OVERRIDE)
+    whole: CollectionProperty(type=LwaeWholeControl, override=OVERRIDE)
     donors: CollectionProperty(type=LwaeDonor, override=OVERRIDE)
     # What no slider holds of the code: float32 [D], as `shape.encode_numbers` writes; empty means zeros.
     rest: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
@@ -176,7 +202,7 @@ class LwaeFace(PropertyGroup):
         update=_gallery_seed_typed,
     )
 
-CLASSES = (LwaeControl, LwaePart, LwaeAmount, LwaeDonor, LwaeFace)
+CLASSES = (LwaeControl, LwaeWholeControl, LwaePart, LwaeAmount, LwaeDonor, LwaeFace)
 
 
 def register() -> None:

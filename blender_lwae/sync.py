@@ -16,7 +16,7 @@ import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
-from . import face, shape, writer
+from . import face, models, shape, writer
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE
 
@@ -77,7 +77,7 @@ def write(mesh: bpy.types.Mesh, values: np.ndarray | None = None) -> None:
         offset = face.read_offset(mesh)
         if offset is not None:
             positions = positions + offset * np.float32(MM_PER_METRE)
-        writer.write_positions(mesh, positions)
+        writer.write_positions(mesh, positions, models.tools(face.model_of(mesh)).expressions)
         face.store_stamp(mesh, face.signature(mesh.lwae, values))
 
 
@@ -118,6 +118,9 @@ def on_change_of_file(*_arguments) -> None:
 @persistent
 def on_load(*_arguments) -> None:
     """Besides the sliders as saved: a file saved without the add-on may be at a frame that no handler saw."""
+    from . import renew  # which needs this module
+
+    renew.renew_old_faces()
     follow_all()
     animated = _animated_faces()
     if not animated:

@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 
 from .backend.errors import LwaeError
+from .backend.expressions import Follower
 from .backend.model import MM_PER_METRE
 
 # Before 5.2 the bounding box stays stale when the attribute is written.
@@ -31,13 +32,15 @@ def read_positions(mesh: bpy.types.Mesh) -> np.ndarray:
     return positions.reshape(-1, 3)
 
 
-def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray) -> None:
+def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray, expressions: Follower | None = None) -> None:
     """Move all vertices of a mesh.
 
-    A mesh with shape keys gets the same change in every key, so that expressions stay on the new face.
+    A mesh with shape keys gets the same change in every key, so that what an artist made stays on the new face; keys
+    that are named as an expression of the model change besides as that one does.
 
     Args:
         positions: float32 [N, 3] in mm, in the model's frame (Blender's, face along -Y).
+        expressions: the model's.
 
     Raises:
         LwaeError: in edit mode, for another number of vertices, or when the mesh did not take the positions.
@@ -48,10 +51,10 @@ def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray) -> None:
         raise LwaeError(f"{mesh.name} has {len(mesh.vertices)} vertices, but the face has {len(positions)}.")
     metres = np.ascontiguousarray(positions, dtype=np.float32) / np.float32(MM_PER_METRE)
     if mesh.library or mesh.override_library:
-        _write_linked(mesh, metres)
+        _write_linked(mesh, metres, expressions)
     else:
         if mesh.shape_keys:
-            _write_keys(mesh.shape_keys, metres, metres - read_positions(mesh))
+            _write_keys(mesh.shape_keys, metres, metres - read_positions(mesh), expressions)
         mesh.attributes["position"].data.foreach_set("vector", metres.ravel())
         if STALE_BOUNDS:
             mesh.vertices[0].co = mesh.vertices[0].co
@@ -60,7 +63,9 @@ def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray) -> None:
         raise LwaeError(f"{mesh.name} cannot be changed here; make it local first.")
 
 
-def _write_keys(shape_keys: bpy.types.Key, metres: np.ndarray, change: np.ndarray) -> None:
+def _write_keys(
+    shape_keys: bpy.types.Key, metres: np.ndarray, change: np.ndarray, expressions: Follower | None
+) -> None:
     for key in shape_keys.key_blocks:
         if key == shape_keys.reference_key:
             # Exactly what the mesh gets: the stamp must hold when the keys are removed.
@@ -68,16 +73,32 @@ def _write_keys(shape_keys: bpy.types.Key, metres: np.ndarray, change: np.ndarra
             continue
         points = np.empty(change.size, dtype=np.float32)
         key.points.foreach_get("co", points)
-        key.points.foreach_set("co", points + change.ravel())
+        points += change.ravel()
+        _follow(points.reshape(-1, 3), key.name, change, expressions)
+        key.points.foreach_set("co", points)
 
 
-def _write_linked(mesh: bpy.types.Mesh, metres: np.ndarray) -> None:
+def _follow(points: np.ndarray, name: str, change: np.ndarray, expressions: Follower | None) -> None:
+    """Let the shape key of an expression follow a change [N, 3] of the face."""
+    if expressions is None or name not in expressions.numbers:
+        return
+    number = expressions.numbers[name]
+    own = expressions.change(number, change)
+    if own is not None:
+        points[expressions.vertices(number)] += own
+
+
+def _write_linked(mesh: bpy.types.Mesh, metres: np.ndarray, expressions: Follower | None) -> None:
     # Blender's foreach_set silently writes nothing on linked and overridden data; one at a time works.
     change = metres - read_positions(mesh)
     keys = mesh.shape_keys
     for key in keys.key_blocks if keys else ():
-        for point, position, shift in zip(key.data, metres, change, strict=True):
-            point.co = position if key == keys.reference_key else np.asarray(point.co) + shift
+        points = metres
+        if key != keys.reference_key:
+            points = np.array([point.co for point in key.data], dtype=np.float32) + change
+            _follow(points, key.name, change, expressions)
+        for point, position in zip(key.data, points, strict=True):
+            point.co = position
     for vertex, position in zip(mesh.vertices, metres, strict=True):
         vertex.co = position
 

@@ -3,7 +3,8 @@
 
 First geometric ones, fitted by regression: size along each axis and place of the part, measured on its region. A
 control changes its own measure and, as the regression is on all measures at once, leaves the part's others alone.
-Then principal components of what the geometric ones leave ("Shape 1", "Shape 2", ...).
+Then principal components of what the geometric ones leave ("Shape 1", "Shape 2", ...). Those of the whole face, from
+labels, are in `whole_controls`.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) ->
         standard = values[:, kept] / spread[kept]
         gram = standard.T @ standard / len(standard) + RIDGE * np.eye(len(kept))
         directions = np.linalg.solve(gram, standard.T @ codes / len(standard))
-        # One unit is one standard deviation of the measure.
+        # One unit is one standard deviation of the measure among faces that are alike in the others: a direction that
+        # holds the others is so much rarer than its measure that 3 of the measure's own deviations tear a face apart.
         own = np.einsum("id,id->i", directions, jacobian[kept]) / spread[kept]
-        directions /= own[:, None]
+        directions /= (own * np.sqrt(np.diag(np.linalg.inv(gram))))[:, None]
     controls = [
         Control(measures[i].name, part, direction.astype(np.float32), measures[i].description)
         for i, direction in zip(kept, directions, strict=True)

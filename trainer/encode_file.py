@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.controls import split_code
+from backend.controls import control_label, split_code
 from backend.encode_mesh import encode_mesh
 from backend.errors import LwaeError
 from backend.files import atomic_write
@@ -41,7 +41,7 @@ def encode_file(
     there = np.isfinite(faces[0]).all(axis=1)
     face = encode_mesh(NumpyDecoder(model), faces[0], there.astype(float), scale, robust)
     values, _ = split_code(model, face.code)
-    names = [f"{model.part_names[control.part]}.{control.name}" for control in model.controls]
+    names = [control_label(model, index) for index in range(len(model.controls))]
     facts = {
         "model": model.name,
         "model_hash": model.hash,

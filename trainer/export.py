@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -11,17 +12,20 @@ from backend.errors import LwaeError
 from backend.lwae_file import load_model, save_model
 from backend.model import FaceModel
 
+from .datasets.expression_set import load_expressions
 from .run import DEFAULTS, Run, open_run
 
 
 def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
-    """Write the trained model of a run, with the metrics that `evaluate` found, and read it back.
+    """Write the trained model of a run, with the metrics that `evaluate` found and the data set's expressions, and read
+    it back.
 
     Raises:
         LwaeError: when the run is not trained, or the file cannot be written.
     """
     run = open_run(path)
     model = run.trained_model()
+    model = dataclasses.replace(model, expressions=load_expressions(run.data, model.mean, model.skin))
     if name:
         model.header["name"] = name
     model.header["rebuild"] = "\n".join(rebuild_commands(run, name))

@@ -16,6 +16,7 @@ from backend.torch_decoder import TorchDecoder
 
 from .controls import fit_controls
 from .datasets.dataset import Dataset
+from .whole_controls import fit_whole_controls
 
 BLOCK = 64
 KEPT_VARIANCE = 0.9999
@@ -27,7 +28,9 @@ def fit_latent(model: FaceModel, dataset: Dataset) -> FaceModel:
     # the more exact.
     decoder = TorchDecoder(model) if model.preset == "paper" else NumpyDecoder(model)
     codes = encode_faces(decoder, dataset.vertices, dataset.train)
-    return dataclasses.replace(model, prior=fit_prior(codes), controls=fit_controls(decoder, codes))
+    controls = fit_controls(decoder, codes)
+    controls += fit_whole_controls(decoder, codes, dataset.label_names, dataset.labels[dataset.train])
+    return dataclasses.replace(model, prior=fit_prior(codes), controls=controls)
 
 
 def encode_faces(decoder: Decoder, vertices: np.ndarray, indices: np.ndarray) -> np.ndarray:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators by theme. Each is short: read properties, call the core, write, report."""
 
-from . import add_face, edits, groups, pull, randomise, reset, variations
+from . import add_face, edits, explain, expressions, groups, pull, randomise, renew, reset, variations
 
-MODULES = (add_face, randomise, variations, reset, pull, edits, groups)
+MODULES = (add_face, randomise, variations, reset, pull, explain, renew, expressions, edits, groups)
 
 
 def register() -> None:

@@ -16,7 +16,8 @@ from .common import active_face, change, poll_writable_face, selected_faces
 def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str]:
     """Draw all parts that are not locked, so that they fit the locked ones, and note the seed on the mesh.
 
-    Without locked parts this is face number 0 of `lwae synth` with the same seed and strength.
+    Kept traits of the whole face stay as they show, the other sliders of the whole face are set to what the new face
+    shows. Without anything locked or kept this is face number 0 of `lwae synth` with the same seed and strength.
 
     Returns:
         Data paths of the sliders that were set; none when all is locked or the face cannot be written.
@@ -25,9 +26,10 @@ def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str
     if not free or face.trouble(mesh) is not None:
         return []
     model = face.model_of(mesh)
-    code = sample_parts(model, shape.own_code(mesh, model), free, face_rng(seed, 0), strength)
+    kept = face.whole_kept(mesh.lwae)
+    code = sample_parts(model, shape.own_code(mesh, model), free, face_rng(seed, 0), strength, kept)
     with sync.paused():
-        paths = face.store_code(mesh, model, code, free)
+        paths = face.store_code(mesh, model, code, free, face.shown_whole(mesh, model, code))
         mesh.lwae.seed = seed
         mesh.lwae.strength = strength
     sync.follow(mesh)
@@ -47,7 +49,8 @@ def randomise_part(mesh: bpy.types.Mesh, name: str, seed: int, strength: float) 
     if model is None or mesh.lwae.parts[model.part_index(name)].locked:
         return []
     part = model.part_index(name)
-    code = sample_parts(model, shape.own_code(mesh, model), [part], face_rng(seed, part), strength)
+    kept = face.whole_kept(mesh.lwae)
+    code = sample_parts(model, shape.own_code(mesh, model), [part], face_rng(seed, part), strength, kept)
     with sync.paused():
         paths = face.store_code(mesh, model, code, [part])
         mesh.lwae.parts[part].seed = seed

@@ -8,11 +8,16 @@ import numpy as np
 from bpy.props import StringProperty
 
 from .. import face, sync
+from ..backend.controls import join_code, part_controls
+from ..backend.model import WHOLE
 from .common import active_face, change, poll_writable_face, selected_faces
 
 
 def reset_parts(mesh: bpy.types.Mesh, names: list[str]) -> list[str]:
     """Make parts average; locked ones stay.
+
+    All parts together are the average person, the sliders of the whole face at zero but for kept ones. Some parts are
+    what the sliders of the whole face make of them.
 
     Returns:
         Data paths of the sliders that were set.
@@ -23,12 +28,34 @@ def reset_parts(mesh: bpy.types.Mesh, names: list[str]) -> list[str]:
     model = face.model_of(mesh)
     parts = [model.part_index(name) for name in names]
     free = [part for part in parts if not mesh.lwae.parts[part].locked]
+    whole = face.whole_values(mesh.lwae)
+    if len(set(parts)) == model.part_count:
+        whole = np.where(face.whole_kept(mesh.lwae), whole, np.float32(0))
     with sync.paused():
-        return face.store_code(mesh, model, np.zeros(model.code_size, dtype=np.float32), free)
+        # As `split_code` adds it up, so that sliders and rest come out as zeros to the last bit.
+        values = np.zeros(len(model.controls), dtype=np.float32)
+        values[part_controls(model, WHOLE)] = whole
+        code = join_code(model, values, np.zeros(model.code_size, dtype=np.float32))
+        return face.store_code(mesh, model, code, free, whole)
+
+
+def reset_whole(mesh: bpy.types.Mesh) -> list[str]:
+    """Set the sliders of the whole face to zero, but for kept ones; the parts' own sliders stay.
+
+    Returns:
+        Data paths of the sliders that were set.
+    """
+    paths = []
+    with sync.paused():
+        for index, control in enumerate(mesh.lwae.whole):
+            if not control.locked:
+                control.value = 0
+                paths.append(f"lwae.whole[{index}].value")
+    return paths
 
 
 class LWAE_OT_reset_face(bpy.types.Operator):
-    """Make all parts of the selected faces average again. Locked parts stay"""
+    """Make all of the selected faces average again. Locked parts stay"""
 
     bl_idname = "lwae.reset_face"
     bl_label = "Reset Face"
@@ -46,7 +73,7 @@ class LWAE_OT_reset_face(bpy.types.Operator):
 
 
 class LWAE_OT_reset_part(bpy.types.Operator):
-    """Make this part average again"""
+    """Set the sliders of this part to zero. It is average then, but for what the sliders of the whole face say"""
 
     bl_idname = "lwae.reset_part"
     bl_label = "Reset Part of Face"
@@ -63,4 +90,27 @@ class LWAE_OT_reset_part(bpy.types.Operator):
         return change(self, context, mesh, partial(reset_parts, mesh, [self.part]))
 
 
-register, unregister = bpy.utils.register_classes_factory((LWAE_OT_reset_face, LWAE_OT_reset_part))
+class LWAE_OT_reset_whole(bpy.types.Operator):
+    """Set the sliders of the whole face to zero. Parts keep their own sliders"""
+
+    bl_idname = "lwae.reset_whole"
+    bl_label = "Reset Whole Face Sliders"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        if not poll_writable_face(cls, context):
+            return False
+        if all(control.locked for control in active_face(context).lwae.whole):
+            cls.poll_message_set("There is no slider of the whole face that may change.")
+            return False
+        return True
+
+    def execute(self, context):
+        mesh = active_face(context)
+        return change(self, context, mesh, partial(reset_whole, mesh))
+
+
+register, unregister = bpy.utils.register_classes_factory(
+    (LWAE_OT_reset_face, LWAE_OT_reset_part, LWAE_OT_reset_whole)
+)

@@ -52,6 +52,8 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
             column = layout.column(align=True)
             column.operator("lwae.keep_edit", icon="CHECKMARK")
             column.operator("lwae.overwrite_edit", icon="X")
+        elif trouble.kind == "SLIDERS":
+            layout.operator("lwae.renew_sliders", icon="FILE_REFRESH")
         elif trouble.kind != "EDIT_MODE":
             layout.operator("lwae.apply", icon="MESH_DATA")
 

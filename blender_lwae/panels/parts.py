@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sliders, part after part."""
+"""The sliders: of the whole face, then part after part."""
 
 import bpy
 
@@ -19,8 +19,25 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
     def draw(self, context):
         mesh = active_face(context)
         usable = face.trouble(mesh) is None and not mesh.library
+        if mesh.lwae.whole:
+            self.draw_whole(mesh.lwae, usable)
         for index, part in enumerate(mesh.lwae.parts):
-            self.draw_part(part, usable, default_closed=index > 0)
+            self.draw_part(part, usable, default_closed=index > 0 or bool(mesh.lwae.whole))
+
+    def draw_whole(self, state, usable):
+        header, body = self.layout.panel("lwae_whole")
+        header.label(text="Whole Face")
+        row = header.row(align=True)
+        row.operator("lwae.explain", text="", icon="QUESTION", emboss=False)
+        row.operator("lwae.reset_whole", text="", icon="LOOP_BACK", emboss=False)
+        if body is None:
+            return
+        column = body.column(align=True)
+        column.enabled = usable
+        for control in state.whole:
+            row = column.row(align=True)
+            row.prop(control, "value", text=control.name, slider=True)
+            row.prop(control, "locked", text="", icon="LOCKED" if control.locked else "UNLOCKED")
 
     def draw_part(self, part, usable, default_closed):
         header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=default_closed)
@@ -28,6 +45,7 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
         row = header.row(align=True)
         buttons = row.row(align=True)
         buttons.enabled = not part.locked
+        buttons.operator("lwae.explain", text="", icon="QUESTION", emboss=False).part = part.name
         buttons.operator("lwae.randomise_part", text="", icon="FILE_REFRESH", emboss=False).part = part.name
         buttons.operator("lwae.reset_part", text="", icon="LOOP_BACK", emboss=False).part = part.name
         row.prop(part, "locked", text="", icon="LOCKED" if part.locked else "UNLOCKED", emboss=False)

@@ -36,7 +36,7 @@ def evaluated_positions(item: bpy.types.Object) -> np.ndarray:
 
 
 def face_controls(mesh: bpy.types.Mesh) -> list:
-    return [control for part in mesh.lwae.parts for control in part.controls]
+    return [control for part in mesh.lwae.parts for control in part.controls] + list(mesh.lwae.whole)
 
 
 def values(mesh: bpy.types.Mesh) -> list[float]:

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from backend.errors import LwaeError
+from backend.expressions import Expressions
 
 from . import anny_expressions
 from .alignment import align_rigidly
 from .dataset import Dataset, Template, write_dataset
+from .expression_set import make_expressions
 from .expressions import LOOKS, sample_actions
 
 ADULT_YEARS = (18.0, 85.0)
@@ -38,6 +40,7 @@ LOCAL_SPREAD = 0.25  # Standard deviation of a local change, of the morph's full
 LOCAL_MM = 1.5  # or what moves its most moved vertex by this much, whichever is less.
 ASYMMETRY = 0.2  # Share of a local change's standard deviation that left and right do not have in common.
 REGIONS = {"eyebrows": "brow", "eye": "eyes", "ear": "ears", "cheek": "cheeks", "head": "skull", "chin": "jaw"}
+PIVOT_PERSONS = 150  # From whom it is learned where jaw and eyes turn.
 BLOCK = 100
 
 
@@ -69,6 +72,8 @@ def prepare_anny(path: Path, count: int, seed: int, expressions: float = 0.0) ->
             # An open mouth must not move the skull.
             yield aligned + (head.vertices(*person, actions[part]) - faces) if expressions else aligned
 
+    known, known_on = (head if expressions else _AnnyHead(True)).actions()
+
     kind = f"expressions up to {expressions:g}, " if expressions else ""
     option = f"--expressions {expressions:g} " if expressions else ""
     labels = ["years", *head.phenotype_names, *head.local_names, *head.action_names]
@@ -85,6 +90,8 @@ def prepare_anny(path: Path, count: int, seed: int, expressions: float = 0.0) ->
         seed=seed,
         label_names=labels,
         labels=np.stack(values, axis=1),
+        expressions=known,
+        reference=known_on,
     )
 
 
@@ -168,10 +175,29 @@ class _AnnyHead:
         with torch.no_grad():
             coefficients = self._body._get_phenotype_blendshape_coefficients(values, changes, strengths).numpy()
         faces = self._rest + (coefficients[:, self._active] @ self._morphs).reshape(len(local), -1, 3)
+        self._coefficients = coefficients
         if actions is not None:
             by_name = dict(zip(self.action_names, actions.T, strict=True))
             anny_expressions.pose(faces, coefficients, self._bones, by_name)
         return faces
+
+    def actions(self) -> tuple[Expressions, np.ndarray]:
+        """All facial actions on the neutral face, and that face, float64 [N, 3]; only of a head with expressions."""
+        rng = np.random.default_rng(0)
+        phenotypes = self.sample_phenotypes(PIVOT_PERSONS, rng)
+        persons = self.vertices(phenotypes, self.sample_local_changes(PIVOT_PERSONS, rng))
+        turns = anny_expressions.action_turns(self._bones, self._coefficients, persons)
+        count = len(self.action_names)
+        strengths = np.concatenate([np.eye(count), np.zeros((2, count))])
+        strengths[count + 1] = strengths[self.action_names.index("jawOpen")]
+        closed = self.action_names.index("mouthClose")
+        strengths[closed] += strengths[count + 1]
+        neutral = {name: np.full(count + 2, 0.5) for name in self.phenotype_names}
+        faces = self.vertices(neutral, np.zeros((count + 2, len(self.local_names))), strengths)
+        from_face = np.full(count, count)
+        from_face[closed] = count + 1  # Lips close over an open jaw.
+        deltas = dict(zip(self.action_names, faces[:count] - faces[from_face], strict=True))
+        return make_expressions(deltas, turns), self.mean
 
     def _choose_actions(self, morphs: np.ndarray, moves: np.ndarray, eyes: np.ndarray) -> None:
         """Name the actions that move the head, and take out of the blendshapes what bones do instead."""

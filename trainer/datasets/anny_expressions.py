@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from .expression_set import Turn
+
 # Degrees at strength 1: those that fit anny's own blendshapes best, but for a jaw that opens a little less.
 JAW_OPEN, JAW_ASIDE, LOOK_ASIDE, LOOK_UP_DOWN = 20.0, 5.0, 14.0, 10.0
 BONE_ACTIONS = ("jawOpen", "jawLeft", "jawRight", "mouthClose")  # Bones do all of them; of a look, the eyeballs.
@@ -64,3 +66,59 @@ def pose(faces: np.ndarray, coefficients: np.ndarray, bones: dict[str, Bone], ac
         eye = np.stack([LOOK_UP_DOWN * down, LOOK_ASIDE * outwards * aside], axis=1)
         bone = bones[f"eye.{side[0]}"]
         turn(faces, coefficients, bone, bone.weights, Rotation.from_euler("xz", eye, degrees=True))
+
+
+# The bone that carries an action, and its angles about x and z at strength 1, in degrees.
+TURNS = {
+    "jawOpen": ("jaw", JAW_OPEN, 0.0),
+    "jawLeft": ("jaw", 0.0, JAW_ASIDE),
+    "jawRight": ("jaw", 0.0, -JAW_ASIDE),
+    "mouthClose": ("lip", JAW_OPEN, 0.0),  # beside a jaw as open as the lips are closed
+}
+TURNS |= {
+    f"eyeLook{look}{side}": (f"eye.{side[0]}", LOOK_UP_DOWN * down, LOOK_ASIDE * outwards * aside)
+    for side, outwards in (("Left", 1), ("Right", -1))
+    for look, down, aside in (("Down", 1, 0), ("Up", -1, 0), ("Out", 0, 1), ("In", 0, -1))
+}
+PIVOT_VERTICES, PIVOT_RIDGE = 24, 1e-3
+
+
+def action_turns(bones: dict[str, Bone], coefficients: np.ndarray, faces: np.ndarray) -> dict[str, Turn]:
+    """The bones' part in each action, for shape keys that follow a person: see `backend.expressions`.
+
+    A person's pivot is told from some vertices around it, by regression over persons.
+
+    Args:
+        coefficients: of the blendshapes of some persons, [B, M].
+        faces: the same persons, [B, N, 3].
+    """
+    pivots = {name: _pivot(bones[name], coefficients, faces) for name in ("jaw", "eye.L", "eye.R")}
+    result = {}
+    for action, (name, x, z) in TURNS.items():
+        matrix = Rotation.from_euler("xz", (x, z), degrees=True).as_matrix() - np.eye(3)
+        lip = name == "lip"
+        shares = -bones["lip"].weights if lip else bones[name].weights
+        result[action] = Turn(matrix, shares, *pivots["jaw" if lip else name])
+    return result
+
+
+def _pivot(bone: Bone, coefficients: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices that move as the bone's head does, and their weights, which add up to 1: [P] each."""
+    heads = bone.head + coefficients @ bone.morphs
+    middle = faces.mean(axis=0)
+    distances = np.linalg.norm(middle - heads.mean(axis=0), axis=1)
+    candidates = np.argsort(distances)[: max(PIVOT_VERTICES, len(middle) // 4)]
+    chosen = [candidates[0]]  # spread over the surroundings, by farthest points
+    gaps = np.full(len(candidates), np.inf)
+    while len(chosen) < PIVOT_VERTICES:
+        gaps = np.minimum(gaps, np.linalg.norm(middle[candidates] - middle[chosen[-1]], axis=1))
+        chosen.append(candidates[gaps.argmax()])
+    # Relative to the first vertex: weights that add up to 1 do not hear where the head stands.
+    moves = faces[:, chosen] - faces[:, chosen[:1]]
+    moves = (moves - moves.mean(axis=0)).transpose(0, 2, 1).reshape(-1, len(chosen))
+    wanted = heads - faces[:, chosen[0]]
+    wanted = (wanted - wanted.mean(axis=0)).reshape(-1)
+    gram = moves.T @ moves / len(moves) + PIVOT_RIDGE * np.eye(len(chosen))
+    weights = np.linalg.solve(gram, moves.T @ wanted / len(moves))
+    weights[0] += 1 - weights.sum()
+    return np.array(chosen), weights

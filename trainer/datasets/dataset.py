@@ -5,6 +5,7 @@
     vertices.npy   float32 [S, N, 3], mm, Z up, faces look along -Y; memory-mapped when read
     template.npz   polygon_sizes, polygon_vertices, uv, polygon_material, region_names, region_of_vertex
     labels.npy     float32 [S, labels]
+    expressions.npz  facial actions, see `expression_set`; only where the source knows them
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from zipfile import BadZipFile
 import numpy as np
 
 from backend.errors import LwaeError
+from backend.expressions import Expressions
 from backend.files import atomic_folder, atomic_write
 
 from ..mesh.topology import polygon_starts
+from .expression_set import save_expressions
 
 TEST_SHARE = 0.11  # 220 of 2,000, as in the paper.
 
@@ -101,6 +104,8 @@ def write_dataset(
     seed: int,
     label_names: list[str] | None = None,
     labels: np.ndarray | None = None,
+    expressions: Expressions | None = None,
+    reference: np.ndarray | None = None,
 ) -> Dataset:
     """Write a data set folder from blocks of faces, without holding all of them in memory.
 
@@ -108,6 +113,7 @@ def write_dataset(
 
     Args:
         blocks: float32 [b, N, 3] arrays, `count` faces in all.
+        expressions, reference: facial actions on a face [N, 3] in the data set's frame.
 
     Raises:
         LwaeError: when the folder exists already, positions are not finite, or the disk is full.
@@ -130,6 +136,8 @@ def write_dataset(
             )
         with atomic_write(folder / "labels.npy") as stream:
             np.save(stream, np.zeros((count, 0)) if labels is None else labels.astype(np.float32))
+        if expressions is not None:
+            save_expressions(folder, expressions, reference)
         facts = {
             "format": "lwae-dataset",
             "format_version": 1,

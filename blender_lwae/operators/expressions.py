@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Facial actions as shape keys."""
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, StringProperty
+
+from .. import expressions, face, models
+from ..backend.errors import LwaeError
+from .common import active_face, poll_own_data, poll_writable_face
+
+GROUPS = [(identifier, label, tip, 1 << bit) for bit, (identifier, label, tip, _) in enumerate(expressions.GROUPS)]
+
+
+class LWAE_OT_add_expressions(bpy.types.Operator):
+    """Add shape keys of facial actions, named as ARKit names them. They follow when you shape the face, and what you
+    sculpt into them stays"""
+
+    bl_idname = "lwae.add_expressions"
+    bl_label = "Add Expressions"
+    bl_options = {"REGISTER", "UNDO"}
+
+    groups: EnumProperty(
+        name="Groups",
+        description="Which expressions to add",
+        items=GROUPS,
+        default={identifier for identifier, *_ in GROUPS},
+        options={"ENUM_FLAG"},
+    )
+    names: StringProperty(
+        name="Names",
+        description="Names of single expressions, with commas between them, such as jawOpen, mouthSmileLeft. "
+        "When empty, whole groups are added",
+        options={"SKIP_SAVE"},
+    )
+    rebuild: BoolProperty(
+        name="Rebuild",
+        description="Make expressions anew that are there already. What was sculpted into them is lost",
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context):
+        if not poll_writable_face(cls, context):
+            return False
+        mesh = active_face(context)
+        if not face.model_of(mesh).expressions:
+            cls.poll_message_set("The model of this face knows no expressions.")
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Switch to Object Mode to add expressions.")
+            return False
+        return poll_own_data(cls, mesh)
+
+    def draw(self, _context):
+        layout = self.layout
+        column = layout.column()
+        column.enabled = not self.names
+        column.prop(self, "groups")
+        layout.use_property_split = True
+        layout.prop(self, "names")
+        layout.prop(self, "rebuild")
+
+    def execute(self, context):
+        known = face.model_of(active_face(context)).expressions.names
+        chosen = [name for name in known if expressions.group_of(name) in self.groups]
+        typed = [name.strip() for name in self.names.split(",") if name.strip()]
+        try:
+            made = expressions.add_keys(context.object, typed or chosen, self.rebuild)
+        except LwaeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not made:
+            self.report({"WARNING"}, "These expressions are there already")
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Made {len(made)} expressions")
+        return {"FINISHED"}
+
+
+class LWAE_OT_relax_expressions(bpy.types.Operator):
+    """Set all expressions of this face to 0"""
+
+    bl_idname = "lwae.relax_expressions"
+    bl_label = "Relax Face"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        mesh = active_face(context)
+        if mesh is None or not mesh.shape_keys:
+            cls.poll_message_set("Select a face with expressions first.")
+            return False
+        try:
+            models.tools(face.model_of(mesh))
+        except LwaeError as error:
+            cls.poll_message_set(str(error))
+            return False
+        return True
+
+    def execute(self, context):
+        for key in expressions.key_blocks(active_face(context)):
+            key.value = 0.0
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory((LWAE_OT_add_expressions, LWAE_OT_relax_expressions))

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faces that were made with other sliders of the same model: a file saved before the model was exported again."""
+
+from __future__ import annotations
+
+import logging
+
+import bpy
+import numpy as np
+
+from . import face, models, sync, writer
+from .backend.errors import LwaeError
+from .backend.model import MM_PER_METRE
+
+log = logging.getLogger(__name__)
+
+# Until models had sliders of the whole face, `mesh.lwae.sliders` was this long.
+OLD_LENGTH = 8
+
+
+def renew_sliders(mesh: bpy.types.Mesh) -> None:
+    """Give a face today's sliders of its model; it keeps its shape, and its locks, seeds and kept edit.
+
+    An edit by hand that was not kept yet is kept as an offset. Donors stay, with amounts of 0.
+
+    Raises:
+        LwaeError: when the mesh cannot be read or written.
+    """
+    state, model = mesh.lwae, face.model_of(mesh)
+    edited = bool(state.stamp) and writer.stamp(mesh) != state.stamp
+    offset = face.read_offset(mesh)
+    seen = writer.read_positions(mesh)
+    own = seen if offset is None else seen - offset
+    decoder = models.decoder(model)
+    code = decoder.encode(own[None] * np.float32(MM_PER_METRE))[0]
+    with sync.paused():
+        memory = {part.name: (part.locked, part.seed) for part in state.parts}
+        name = state.model_name
+        face.make_face(mesh, model)
+        state.model_name = name
+        for part in state.parts:
+            if part.name in memory:
+                part.locked, part.seed = memory[part.name]
+        for donor in state.donors:
+            for amount in donor.amounts:
+                amount.value = 0
+        face.store_code(mesh, model, code, range(model.part_count))
+    if edited:
+        face.store_offset(mesh, seen - decoder.decode_one(code) / np.float32(MM_PER_METRE))
+    sync.write(mesh)
+
+
+def renew_old_faces() -> None:
+    """Renew the sliders of all faces of this file that were saved by an older version."""
+    for mesh in bpy.data.meshes:
+        if mesh.library or mesh.override_library or not mesh.lwae.is_face or len(mesh.lwae.sliders) != OLD_LENGTH:
+            continue
+        trouble = face.trouble(mesh)
+        if trouble is None or trouble.kind != "SLIDERS":
+            continue
+        try:
+            renew_sliders(mesh)
+        except LwaeError as error:
+            log.warning("%s", error)

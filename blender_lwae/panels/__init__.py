@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Faces tab of the 3D viewport's sidebar, a file for each panel, from top to bottom."""
 
-from . import face, mesh, parts, variations
+from . import face, library, mesh, parts, variations
 
-MODULES = (face, variations, parts, mesh)
+MODULES = (face, variations, parts, library, mesh)
 
 
 def register() -> None:

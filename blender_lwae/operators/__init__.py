@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators by theme. Each is short: read properties, call the core, write, report."""
 
-from . import add_face, assets, edits, face_files, groups, randomise, reset, variations
+from . import add_face, assets, edits, face_files, groups, make_local, randomise, reset, variations
 
-MODULES = (add_face, randomise, variations, reset, edits, groups, assets, face_files)
+MODULES = (add_face, randomise, variations, reset, edits, groups, assets, face_files, make_local)
 
 
 def register() -> None:

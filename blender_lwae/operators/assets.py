@@ -13,6 +13,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 from .. import face, gallery, writer
 from ..backend.asset_catalogs import ensure_catalog
 from ..backend.errors import LwaeError
+from ..backend.files import file_stem
 from ..backend.model import MM_PER_METRE
 from ..backend.thumbnail import blender_pixels
 from .common import active_face, poll_face, poll_own_data
@@ -44,7 +45,7 @@ def asset_path(folder: Path, name: str, replace: bool) -> Path:
 
     Only a file that holds that one asset and nothing else to find is ever replaced.
     """
-    stem = bpy.path.clean_name(name) or "Face"
+    stem = file_stem(name) or "Face"
     path, number = folder / f"{stem}.blend", 1
     while path.exists() and not (replace and _holds_only(path, name)):
         number += 1
@@ -55,7 +56,7 @@ def asset_path(folder: Path, name: str, replace: bool) -> Path:
 def _holds_only(path: Path, name: str) -> bool:
     try:
         with bpy.data.libraries.load(str(path), assets_only=True) as (found, _):
-            names = {kind: list(getattr(found, kind)) for kind in dir(found)}
+            names = {kind: list(getattr(found, kind)) for kind in dir(found) if kind != "version"}
     except OSError:
         return False  # Not Blender's.
     return {kind: value for kind, value in names.items() if value} == {"objects": [name]}
@@ -120,7 +121,7 @@ class LWAE_OT_save_asset(bpy.types.Operator):
     author: StringProperty(name="Author", description="Who made it")
     description: StringProperty(name="Description", description="What there is to say about it")
     replace: BoolProperty(
-        name="Replace",
+        name="Replace Existing",
         description="Replace the asset of the same name that was saved here before, instead of adding another one",
         default=False,
         options={"SKIP_SAVE"},

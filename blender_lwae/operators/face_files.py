@@ -14,6 +14,7 @@ from bpy_extras.object_utils import object_data_add
 from .. import face, mesh_build, models, records, sync
 from ..backend.errors import LwaeError
 from ..backend.face_file import FaceRecord, read_face, write_face
+from ..backend.files import file_stem
 from ..backend.model import FaceModel
 from .common import active_face, change, poll_face
 
@@ -41,7 +42,7 @@ class LWAE_OT_export_face(ExportHelper, bpy.types.Operator):
 
     def invoke(self, context, event):
         if not self.filepath:
-            self.filepath = bpy.path.clean_name(context.object.name) + self.filename_ext
+            self.filepath = (file_stem(context.object.name) or "Face") + self.filename_ext
         return super().invoke(context, event)
 
     def execute(self, context):

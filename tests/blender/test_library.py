@@ -267,7 +267,8 @@ def test_asset_has_picture_catalogue_and_words(person, library, addon, model):
 
 def test_saving_leaves_the_scene_as_it_was(person, library):
     person.name = person.data.name = "Ada"
-    before = {kind: sorted(item.name for item in getattr(bpy.data, kind)) for kind in ("objects", "meshes", "libraries")}
+    kinds = ("objects", "meshes", "libraries")
+    before = {kind: sorted(item.name for item in getattr(bpy.data, kind)) for kind in kinds}
     shape = positions(person.data)
     save()
     after = {kind: sorted(item.name for item in getattr(bpy.data, kind)) for kind in before}
@@ -340,3 +341,34 @@ def test_no_library_and_bad_libraries_get_a_sentence(person, library):
     with pytest.raises(RuntimeError, match="Asset Libraries"):
         save()
     entries[0].path = str(library)
+
+
+def link(path, packed=False, name="Ada"):
+    """What a drop does where the library is set to Link, or to Pack (the usual in Blender 5)."""
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    options = {"pack": True} if packed else {}
+    with bpy.data.libraries.load(str(path), link=True, **options) as (_, chosen):
+        chosen.objects = [name]
+    item = chosen.objects[0]
+    bpy.context.scene.collection.objects.link(item)
+    bpy.context.view_layer.objects.active = item
+    return item
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_linked_face_becomes_local_with_one_click(person, library, addon, packed):
+    if packed and bpy.app.version < (5, 0, 0):
+        pytest.skip("Blender packs linked data since 5.0")
+    before = positions(person.data)
+    save()
+    item = link(library / "Faces" / "Ada.blend", packed)
+    assert item.data.library and not bpy.ops.lwae.randomise_face.poll()
+    assert bpy.ops.lwae.make_local() == {"FINISHED"}
+    item = bpy.context.object
+    mesh = item.data
+    assert not item.library and not mesh.library and not any(slot.library for slot in mesh.materials)
+    assert np.array_equal(positions(mesh), before) and addon("face").trouble(mesh) is None
+    slide(mesh, -2)
+    assert np.abs(positions(mesh) - before).max() > 1e-4
+    with pytest.raises(RuntimeError, match="belongs to this file"):
+        bpy.ops.lwae.make_local()

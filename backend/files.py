@@ -5,12 +5,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from .errors import LwaeError
+
+
+def file_stem(name: str) -> str:
+    """A file name without suffix that all operating systems take, as like a name as possible; may be empty.
+
+    Letters of all scripts stay. Windows' device names get an underscore.
+    """
+    stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(" .")[:100]
+    return f"{stem}_" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", stem) else stem
 
 
 @contextlib.contextmanager

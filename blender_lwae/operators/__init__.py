@@ -1,9 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators by theme. Each is short: read properties, call the core, write, report."""
 
-from . import add_face, edits, explain, expressions, groups, pull, randomise, renew, reset, variations
+from . import (
+    add_face,
+    assets,
+    edits,
+    explain,
+    expressions,
+    face_files,
+    groups,
+    make_local,
+    pull,
+    randomise,
+    renew,
+    reset,
+    variations,
+)
 
-MODULES = (add_face, randomise, variations, reset, pull, explain, renew, expressions, edits, groups)
+MODULES = (
+    add_face,
+    randomise,
+    variations,
+    reset,
+    pull,
+    explain,
+    renew,
+    expressions,
+    assets,
+    face_files,
+    make_local,
+    edits,
+    groups,
+)
 
 
 def register() -> None:

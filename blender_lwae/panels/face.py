@@ -22,6 +22,7 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
         trouble = face.trouble(mesh)
         if mesh.library:
             draw_message(layout, context, "Linked from another file. Make it local or override it.", "LINKED")
+            layout.operator("lwae.make_local", icon="FILE_BLEND")
         elif trouble is not None:
             self.draw_trouble(context, mesh, trouble)
 

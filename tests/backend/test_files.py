@@ -4,7 +4,7 @@ import os
 import pytest
 
 from backend.errors import LwaeError
-from backend.files import atomic_folder
+from backend.files import atomic_folder, file_stem
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path):
@@ -32,3 +32,10 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path, monkeypatch):
             with atomic_folder(path) as second:
                 (second / "file").write_text("second")
     assert (path / "file").read_text() == "second" and [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+def test_file_stems_keep_what_file_systems_take():
+    assert file_stem("Björn Ågren 2") == "Björn Ågren 2"
+    assert file_stem(' a/b\\c:d*"e". ') == "a_b_c_d__e_"
+    assert file_stem("con") == "con_" and file_stem("AUX.face") == "AUX.face_" and file_stem("Conrad") == "Conrad"
+    assert file_stem(" . ") == "" and len(file_stem("x" * 300)) == 100

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A face that is linked from another file, or packed into this one, becomes this file's own."""
+
+import bpy
+
+from .common import active_face
+
+
+class LWAE_OT_make_local(bpy.types.Operator):
+    """Make a linked face this file's own, with its materials, so that its sliders work"""
+
+    bl_idname = "lwae.make_local"
+    bl_label = "Make Face Local"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        mesh = active_face(context)
+        if mesh is None:
+            cls.poll_message_set("Select a face first, or add one with Add > Mesh > Face.")
+            return False
+        if not mesh.library:
+            cls.poll_message_set("This face is not linked: it belongs to this file already.")
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Switch to Object Mode to make a face local.")
+            return False
+        return True
+
+    def execute(self, context):
+        with context.temp_override(selected_objects=[context.object]):
+            bpy.ops.object.make_local(type="SELECT_OBDATA_MATERIAL")
+        mesh = active_face(context)
+        if mesh is None or mesh.library:
+            self.report({"ERROR"}, "Blender could not make this face local; append it instead")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory((LWAE_OT_make_local,))

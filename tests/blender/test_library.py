@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faces as text files and as assets."""
+
+import json
+
+import bpy
+import numpy as np
+import pytest
+from helpers import evaluated_positions, expected, positions, slide, values
+
+
+def own_code(addon, mesh, model):
+    return addon("shape").own_code(mesh, model)
+
+
+def add_donor(addon, mesh, model, seed=4, amounts=(0.8, 0.3)):
+    donor = mesh.lwae.donors.add()
+    donor.name = f"Donor {seed}"
+    donor.code = addon("shape").encode_numbers(model.prior.sample(np.random.default_rng(seed), 1)[0])
+    for name in model.part_names:
+        donor.amounts.add().name = name
+    for amount, value in zip(donor.amounts, amounts, strict=False):
+        amount.value = value
+    return donor
+
+
+@pytest.fixture
+def person(new_face, addon, model):
+    """A face with everything: a random person with a donor, a lock, seeds and settings."""
+    item = new_face(location=(1, 2, 3))
+    item.name = "Ada"
+    mesh = item.data
+    bpy.ops.lwae.randomise_face(seed=3, strength=0.9)
+    bpy.ops.lwae.randomise_part(part=model.part_names[1], seed=77)
+    add_donor(addon, mesh, model)
+    mesh.lwae.difference = 0.25
+    mesh.lwae.parts[2].locked = True
+    return item
+
+
+@pytest.fixture
+def file(person, tmp_path):
+    path = str(tmp_path / "ada.json")
+    assert bpy.ops.lwae.export_face(filepath=path) == {"FINISHED"}
+    return path
+
+
+def edit(path, change):
+    with open(path, encoding="utf-8") as stream:
+        content = json.load(stream)
+    change(content)
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(content, stream)
+
+
+def test_a_face_comes_back_to_the_last_bit_as_a_new_one(person, file, addon):
+    before, state = positions(person.data), person.data.lwae
+    assert bpy.ops.lwae.import_face(filepath=file) == {"FINISHED"}
+    item = bpy.context.object
+    new = item.data.lwae
+    assert item != person and item.data != person.data and item.name == "Ada.001"
+    assert np.array_equal(positions(item.data), before)
+    assert values(item.data) == values(person.data) and new.rest == state.rest
+    assert (new.seed, new.parts[1].seed, new.strength) == (3, 77, state.strength)
+    assert new.difference == state.difference
+    assert [part.locked for part in new.parts] == [part.locked for part in state.parts]
+    assert (new.donors[0].name, new.donors[0].code) == ("Donor 4", state.donors[0].code)
+    assert [amount.value for amount in new.donors[0].amounts] == [amount.value for amount in state.donors[0].amounts]
+    assert addon("face").trouble(item.data) is None
+    slide(item.data, 2)
+    assert np.abs(positions(item.data) - before).max() > 1e-4
+    assert np.array_equal(positions(person.data), before)
+
+
+def test_it_comes_back_in_another_file(person, file):
+    before = positions(person.data)
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    assert bpy.ops.lwae.import_face(filepath=file) == {"FINISHED"}
+    assert bpy.context.object.name == "Ada"
+    assert np.array_equal(positions(bpy.context.object.data), before)
+
+
+def test_into_the_active_face_in_one_undo_step(person, file, new_face):
+    wanted = positions(person.data)
+    item = new_face()
+    bpy.ops.lwae.randomise_face(seed=50)
+    before = positions(item.data)
+    name = item.name
+    bpy.ops.ed.undo_push(message="before")
+    assert bpy.ops.lwae.import_face(filepath=file, target="ACTIVE") == {"FINISHED"}
+    bpy.ops.ed.undo_push(message="Import Face")  # Operators that a script calls push none.
+    assert np.array_equal(positions(item.data), wanted)
+    assert item.data.lwae.seed == 3 and len(bpy.data.objects) == 2
+    bpy.ops.ed.undo()
+    mesh = bpy.data.objects[name].data
+    assert np.array_equal(positions(mesh), before) and mesh.lwae.seed == 50 and not mesh.lwae.donors
+
+
+def test_locked_parts_of_the_active_face_stay_exactly(person, file, new_face, addon, model):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=50)
+    add_donor(addon, mesh, model, seed=8, amounts=(0.5, 0.5))
+    add_donor(addon, mesh, model, seed=9, amounts=(0.0, 0.5))
+    mesh.lwae.parts[0].locked = True
+    locked = model.part_slice(0)
+    before = addon("shape").read_code(mesh, model)
+    assert bpy.ops.lwae.import_face(filepath=file, target="ACTIVE") == {"FINISHED"}
+    after = addon("shape").read_code(mesh, model)
+    assert np.array_equal(after[locked], before[locked])
+    free = np.ones(model.code_size, dtype=bool)
+    free[locked] = False
+    assert np.allclose(after[free], addon("shape").read_code(person.data, model)[free], atol=1e-4)
+    assert [donor.name for donor in mesh.lwae.donors] == ["Donor 8", "Donor 4"]
+    for part in mesh.lwae.parts:
+        part.locked = True
+    now = positions(mesh)
+    assert bpy.ops.lwae.import_face(filepath=file, target="ACTIVE") == {"CANCELLED"}
+    assert np.array_equal(positions(mesh), now) and len(mesh.lwae.donors) == 2
+
+
+def test_the_text_names_parts_and_sliders(file, model):
+    with open(file, encoding="utf-8") as stream:
+        content = json.load(stream)
+    assert content["name"] == "Ada" and content["model"]["hash"] == model.hash
+    assert list(content["parts"]) == model.part_names
+    assert "Width" in content["parts"][model.part_names[0]]["sliders"]
+    assert content["parts"][model.part_names[1]]["settings"]["seed"] == 77
+    assert not {"applied", "stamp", "rest"} & set(content["settings"])
+
+
+def test_a_model_that_is_missing_is_named_and_sliders_are_carried_over(person, file, addon, model):
+    name = model.part_names[0]
+
+    def other_model(content):
+        content["model"] = {"name": "Elves", "hash": "0123456789abcdef", "topology": "feed"}
+        content["parts"]["horns"] = {"sliders": {"Length": 2.0}, "settings": {}, "rest": []}
+
+    edit(file, other_model)
+    reports = []
+    operators = addon("operators.face_files")
+    original = operators.LWAE_OT_import_face.missing
+    try:
+        operators.LWAE_OT_import_face.missing = lambda self, record: reports.append(record) or original(self, record)
+        assert bpy.ops.lwae.import_face(filepath=file) == {"FINISHED"}
+    finally:
+        operators.LWAE_OT_import_face.missing = original
+    assert [record.model_name for record in reports] == ["Elves"]
+    mesh = bpy.context.object.data
+    assert values(mesh) == values(person.data) and not mesh.lwae.rest and not mesh.lwae.donors
+    assert mesh.lwae.model_hash == model.hash and mesh.lwae.parts[name].controls
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+    carried = addon("records").carried_to(reports[0], model)
+    assert "the part horns" in carried.sentence() and "its donor" in carried.sentence()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xff", b'{"format": "lwae-face", "version": 5}'])
+def test_bad_files_get_a_sentence_and_leave_no_trace(new_face, tmp_path, content):
+    new_face()
+    before, path = len(bpy.data.meshes), tmp_path / "bad.json"
+    path.write_bytes(content)
+    for target in ("NEW", "ACTIVE"):
+        with pytest.raises(RuntimeError, match="bad.json"):
+            bpy.ops.lwae.import_face(filepath=str(path), target=target)
+    assert len(bpy.data.meshes) == before and len(bpy.data.objects) == 1
+
+
+def test_settings_of_strange_values_do_no_harm(file, addon):
+    def strange(content):
+        content["settings"].update(seed=-5, strength="strong", difference=10**12, is_face=False, name="x", nonsense=3)
+        content["settings"]["stamp"] = "forged"
+        next(iter(content["parts"].values()))["settings"] = {"locked": 1, "seed": 2**40}
+
+    edit(file, strange)
+    assert bpy.ops.lwae.import_face(filepath=file) == {"FINISHED"}
+    state = bpy.context.object.data.lwae
+    assert (state.seed, state.strength, state.difference) == (0, 1.0, 1.0)
+    assert state.is_face and not state.parts[0].locked and state.parts[0].seed == 2**31 - 1
+    assert addon("face").trouble(bpy.context.object.data) is None
+
+
+def test_import_into_what_cannot_be_written_gets_a_sentence(file, new_face):
+    bpy.ops.mesh.primitive_cube_add()
+    with pytest.raises(RuntimeError, match="Select the face"):
+        bpy.ops.lwae.import_face(filepath=file, target="ACTIVE")
+    item = new_face()
+    item.data.vertices[0].co.z += 1
+    before = positions(item.data)
+    with pytest.raises(RuntimeError, match="edited by hand"):
+        bpy.ops.lwae.import_face(filepath=file, target="ACTIVE")
+    assert np.array_equal(positions(item.data), before)
+
+
+def test_export_refuses_what_it_cannot_read(person, tmp_path):
+    with pytest.raises(RuntimeError, match="Cannot write"):
+        bpy.ops.lwae.export_face(filepath=str(tmp_path / "no" / "ada.json"))
+    person.data.lwae.model_hash = "0" * 16
+    with pytest.raises(RuntimeError, match="not installed"):
+        bpy.ops.lwae.export_face(filepath=str(tmp_path / "ada.json"))
+    assert not list(tmp_path.iterdir())
+
+
+# Assets.
+
+
+@pytest.fixture
+def library(tmp_path):
+    """An asset library of the user, and no other."""
+    entries = bpy.context.preferences.filepaths.asset_libraries
+    saved = [(entry.name, entry.path) for entry in entries]
+    for entry in list(entries):
+        entries.remove(entry)
+    folder = tmp_path / "assets"
+    entry = entries.new(name="Mine", directory=str(folder))
+    yield folder
+    entries.remove(entry)
+    for name, path in saved:
+        entries.new(name=name, directory=path)
+
+
+def append(path, name="Ada"):
+    """What a drop from the Asset Browser does, in an empty file."""
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    with bpy.data.libraries.load(str(path), link=False) as (found, chosen):
+        assert found.objects == [name]
+        chosen.objects = [name]
+    item = chosen.objects[0]
+    bpy.context.scene.collection.objects.link(item)
+    bpy.context.view_layer.objects.active = item
+    bpy.context.view_layer.update()
+    return item
+
+
+def save(**options):
+    return bpy.ops.lwae.save_asset(name="Ada", **options)
+
+
+def test_a_dropped_face_has_working_sliders(person, library, addon, model):
+    before, code = positions(person.data), addon("shape").read_code(person.data, model)
+    assert save(tags="face, young , face", author="Me", description="A test") == {"FINISHED"}
+    item = append(library / "Faces" / "Ada.blend")
+    mesh = item.data
+    assert np.array_equal(positions(mesh), before) and tuple(item.location) == (0, 0, 0)
+    assert np.array_equal(addon("shape").read_code(mesh, model), code)
+    assert addon("face").trouble(mesh) is None and mesh.lwae.model_hash == model.hash
+    assert [slot.name for slot in mesh.materials][:1] == ["Face Skin"]
+    slide(mesh, -2)
+    assert np.abs(positions(mesh) - before).max() > 1e-4
+    assert np.allclose(evaluated_positions(item), positions(mesh))
+    bpy.ops.lwae.randomise_face(seed=8)
+    assert mesh.lwae.seed == 8 and np.abs(positions(mesh) - before).max() > 1e-3
+
+
+def test_asset_has_picture_catalogue_and_words(person, library, addon, model):
+    shown = addon("gallery").portraits(model).picture(1000 * positions(person.data), 256)
+    save(tags="face, young , face", author="Me", description="A test")
+    catalogues = (library / "blender_assets.cats.txt").read_text()
+    item = append(library / "Faces" / "Ada.blend")
+    data = item.asset_data
+    assert f"{data.catalog_id}:Faces:Faces" in catalogues
+    assert sorted(tag.name for tag in data.tags) == ["face", "young"]
+    assert (data.author, data.description) == ("Me", "A test")
+    assert tuple(item.preview.image_size) == (256, 256)
+    pixels = np.array(item.preview.image_pixels_float).reshape(256, 256, 4)
+    assert np.abs(pixels - shown[::-1] / 255).max() < 0.01
+    assert pixels[..., 3].mean() > 0.2
+
+
+def test_saving_leaves_the_scene_as_it_was(person, library):
+    person.name = person.data.name = "Ada"
+    kinds = ("objects", "meshes", "libraries")
+    before = {kind: sorted(item.name for item in getattr(bpy.data, kind)) for kind in kinds}
+    shape = positions(person.data)
+    save()
+    after = {kind: sorted(item.name for item in getattr(bpy.data, kind)) for kind in before}
+    assert after == before and person.name == "Ada" and person.asset_data is None
+    assert np.array_equal(positions(person.data), shape) and tuple(person.location) == (1, 2, 3)
+
+
+def test_nothing_is_overwritten_unasked(person, library):
+    save()
+    first = (library / "Faces" / "Ada.blend").read_bytes()
+    slide(person.data, 2)
+    save()
+    names = sorted(path.name for path in (library / "Faces").glob("*.blend"))
+    assert names == ["Ada-2.blend", "Ada.blend"] and (library / "Faces" / "Ada.blend").read_bytes() == first
+    save(replace=True)
+    assert (library / "Faces" / "Ada.blend").read_bytes() != first
+    assert sorted(path.name for path in (library / "Faces").glob("*.blend")) == names
+    # A file that is more than this asset is never replaced.
+    mine = library / "Faces" / "Ada.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(mine), copy=True)
+    content = mine.read_bytes()
+    save(replace=True)
+    assert mine.read_bytes() == content
+    (library / "Faces" / "Ada-2.blend").write_bytes(b"text")
+    save(replace=True)
+    assert (library / "Faces" / "Ada-2.blend").read_bytes() == b"text"
+
+
+def test_animation_and_other_objects_stay_behind(person, library):
+    """A modifier of another object would drag that object along."""
+    bpy.ops.object.empty_add()
+    empty = bpy.context.object
+    bpy.context.view_layer.objects.active = person
+    person.parent = empty
+    person.modifiers.new("Hook", "HOOK").object = empty
+    person.modifiers.new("Smoother", "SUBSURF")
+    person.data.keyframe_insert("lwae.parts[0].controls[0].value", frame=1)
+    person.keyframe_insert("location", frame=1)
+    assert save() == {"FINISHED"}
+    assert person.parent == empty and "Hook" in person.modifiers and person.data.animation_data
+    item = append(library / "Faces" / "Ada.blend")
+    assert len(bpy.data.objects) == 1 and item.parent is None
+    assert "Hook" not in item.modifiers and "Smoother" in item.modifiers
+    assert item.animation_data is None and item.data.animation_data is None and not bpy.data.actions
+
+
+def test_a_sculpted_face_is_saved_as_it_is(person, library, addon):
+    person.data.vertices[5].co.z += 0.02
+    before = positions(person.data)
+    assert save() == {"FINISHED"}
+    mesh = append(library / "Faces" / "Ada.blend").data
+    assert np.array_equal(positions(mesh), before)
+    assert addon("face").trouble(mesh).kind == "EDITED"
+
+
+def test_no_library_and_bad_libraries_get_a_sentence(person, library):
+    library.parent.chmod(0o755)
+    library.mkdir()
+    (library / "blender_assets.cats.txt").write_text("VERSION 9\n")
+    with pytest.raises(RuntimeError, match="VERSION|version"):
+        save()
+    assert not list((library / "Faces").glob("*.blend"))
+    (library / "blender_assets.cats.txt").unlink()
+    (library / "Faces").rmdir()
+    (library / "Faces").write_text("a file")
+    with pytest.raises(RuntimeError, match="Cannot save"):
+        save()
+    entries = bpy.context.preferences.filepaths.asset_libraries
+    entries[0].path = ""
+    with pytest.raises(RuntimeError, match="Asset Libraries"):
+        save()
+    entries[0].path = str(library)
+
+
+def link(path, packed=False, name="Ada"):
+    """What a drop does where the library is set to Link, or to Pack (the usual in Blender 5)."""
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    options = {"pack": True} if packed else {}
+    with bpy.data.libraries.load(str(path), link=True, **options) as (_, chosen):
+        chosen.objects = [name]
+    item = chosen.objects[0]
+    bpy.context.scene.collection.objects.link(item)
+    bpy.context.view_layer.objects.active = item
+    return item
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_linked_face_becomes_local_with_one_click(person, library, addon, packed):
+    if packed and bpy.app.version < (5, 0, 0):
+        pytest.skip("Blender packs linked data since 5.0")
+    before = positions(person.data)
+    save()
+    item = link(library / "Faces" / "Ada.blend", packed)
+    assert item.data.library and not bpy.ops.lwae.randomise_face.poll()
+    assert bpy.ops.lwae.make_local() == {"FINISHED"}
+    item = bpy.context.object
+    mesh = item.data
+    assert not item.library and not mesh.library and not any(slot.library for slot in mesh.materials)
+    assert np.array_equal(positions(mesh), before) and addon("face").trouble(mesh) is None
+    slide(mesh, -2)
+    assert np.abs(positions(mesh) - before).max() > 1e-4
+    with pytest.raises(RuntimeError, match="belongs to this file"):
+        bpy.ops.lwae.make_local()

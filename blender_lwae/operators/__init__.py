@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators by theme. Each is short: read properties, call the core, write, report."""
 
-from . import add_face, edits, groups, pull, randomise, reset
+from . import add_face, batch, edits, groups, pull, randomise, reset
 
-MODULES = (add_face, randomise, reset, pull, edits, groups)
+MODULES = (add_face, randomise, reset, pull, edits, groups, batch)
 
 
 def register() -> None:

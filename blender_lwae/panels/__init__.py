@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Faces tab of the 3D viewport's sidebar, a file for each panel, from top to bottom."""
 
-from . import face, mesh, parts, pull
+from . import batch, face, mesh, parts, pull
 
-MODULES = (face, parts, pull, mesh)
+MODULES = (face, parts, pull, mesh, batch)
 
 
 def register() -> None:

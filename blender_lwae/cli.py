@@ -11,6 +11,7 @@ import math
 import platform
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import bpy
@@ -30,6 +31,7 @@ from .synth.run import Job, run
 from .synth.writers import FORMATS, UNITS
 
 FAILED, WRONG_ARGUMENTS = 1, 2
+LOG_INTERVAL, LEASH_INTERVAL = 10.0, 0.2  # Seconds between lines of progress where no terminal is.
 
 
 class Stopped(Exception):
@@ -54,6 +56,15 @@ class StopSignals:
 
     def _note(self, number, _frame):
         self._number = number
+
+    def stop_at_end_of(self, stream) -> None:
+        """Count the end of a stream as SIGTERM: whoever holds its other end has gone, or wants us to stop."""
+
+        def wait() -> None:
+            stream.read()
+            self._number = self._number or signal.SIGTERM
+
+        threading.Thread(target=wait, daemon=True).start()
 
     def check(self) -> None:
         if self._number:
@@ -128,6 +139,8 @@ def build_parser() -> Parser:
     add("--shard", type=shard, default=(0, 1), metavar="I/N", help="make only share I of N (from 1)")
     add("--jobs", type=whole_number(1, 256), default=1, metavar="N", help="processes (default 1)")
     add("--worker", action="store_true", help=argparse.SUPPRESS)
+    # Of a run that a window started: it ends with its standard input and says often how far it is.
+    add("--leash", action="store_true", help=argparse.SUPPRESS)
     add("--overwrite", action="store_true", help="start afresh in a folder that has faces")
     return parser
 
@@ -157,7 +170,9 @@ def main(arguments: list[str]) -> int:
                 run(job, decoder, reporter.advance, signals.check)
                 reporter.flush()
                 return 0
-            progress = Progress(total, sys.stderr)
+            if options.leash:
+                signals.stop_at_end_of(sys.stdin)
+            progress = Progress(total, sys.stderr, log_interval=LEASH_INTERVAL if options.leash else LOG_INTERVAL)
             if options.jobs > 1:
                 run_workers(_shares(arguments, job, options.jobs), progress.advance, signals.check)
                 run(job, decoder, lambda made=0, kept=0: None, signals.check)
@@ -220,6 +235,7 @@ def _shares(arguments: list[str], job: Job, jobs: int) -> list[list[str]]:
     jobs = min(jobs, job.block_count)
     shards = job.shards * jobs
     shares = (f"{job.shard + job.shards * number + 1}/{shards}" for number in range(jobs))
+    arguments = [argument for argument in arguments if argument != "--leash"]
     return [[*arguments, "--jobs", "1", "--worker", "--shard", share] for share in shares]
 
 

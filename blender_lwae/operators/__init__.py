@@ -4,6 +4,7 @@
 from . import (
     add_face,
     assets,
+    batch,
     edits,
     explain,
     expressions,
@@ -29,6 +30,7 @@ MODULES = (
     assets,
     face_files,
     make_local,
+    batch,
     edits,
     groups,
 )

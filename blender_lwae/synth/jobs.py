@@ -14,16 +14,28 @@ import bpy
 
 from ..backend.errors import LwaeError
 
-# What `blender --command` does, for the `bpy` module.
-IN_BPY = """
-import os, sys, bpy
+# What `blender --command lwae` does, but also where the add-on was enabled only just now, and in the `bpy` module.
+COMMAND = """
+import os, sys
 import addon_utils
-package = sys.argv[1]
-addon_utils.enable(package)
-code = sys.modules[package + ".cli"].main(sys.argv[2:])
+arguments = sys.argv[sys.argv.index("--lwae") + 1 :]
+package = arguments.pop(0)
+if package + ".cli" not in sys.modules and addon_utils.enable(package) is None:
+    sys.stderr.write("lwae: The add-on cannot be enabled in another Blender process.\\n")
+    code = 1
+else:
+    code = sys.modules[package + ".cli"].main(arguments)
 sys.stdout.flush(), sys.stderr.flush()
 os._exit(code)
 """
+
+
+def lwae_command() -> list[str]:
+    """Words that start a Blender of its own with the `lwae` command; its arguments follow them."""
+    package = __package__.rpartition(".")[0]
+    if bpy.app.binary_path:
+        return [bpy.app.binary_path, "-b", "--python-expr", COMMAND, "--", "--lwae", package]
+    return [sys.executable, "-c", f"import bpy\n{COMMAND}", "--lwae", package]
 
 
 def run_workers(shares: list[list[str]], advance: Callable[..., None], check_stop: Callable[[], None]) -> None:
@@ -38,10 +50,7 @@ def run_workers(shares: list[list[str]], advance: Callable[..., None], check_sto
     Raises:
         LwaeError: with a worker's own sentence, when it fails.
     """
-    if bpy.app.binary_path:
-        command = [bpy.app.binary_path, "-b", "--command", "lwae"]
-    else:
-        command = [sys.executable, "-c", IN_BPY, __package__.rpartition(".")[0]]
+    command = lwae_command()
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     workers = [subprocess.Popen([*command, *arguments], **pipes) for arguments in shares]
     lines: queue.Queue[str | None] = queue.Queue()

@@ -56,8 +56,9 @@ def row(what: str, seconds: Sequence[float], *, median=None, p95=None, unit="ms"
 def value(what: str, number: float, unit: str, *, least=None, most=None, **options) -> Row:
     """A row of one number, such as a ratio or a size."""
     limit = f">= {least:g}" if least is not None else f"<= {most:g}" if most is not None else ""
+    number = float(number)
     met = None if not limit else number >= least if least is not None else number <= most
-    return Row(what, float(number), None, unit, limit, met, **options)
+    return Row(what, number, None, unit, limit, met, **options)
 
 
 def missing(what: str, note: str, unit: str = "") -> Row:

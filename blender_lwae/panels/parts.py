@@ -18,7 +18,7 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
 
     def draw(self, context):
         mesh = active_face(context)
-        usable = face.trouble(mesh) is None and not mesh.library
+        usable = face.trouble_seen(mesh) is None and not mesh.library
         for index, part in enumerate(mesh.lwae.parts):
             self.draw_part(part, usable, default_closed=index > 0)
 

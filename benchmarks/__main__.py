@@ -26,7 +26,7 @@ THEMES = {
     "blender_drag": 1,
     "start_up": 1,
     "batch": 2,
-    "parts_and_levels": 2,
+    "parts_and_levels": 1,
     "chebyshev": 2,
     "gpu": 2,
 }

@@ -7,7 +7,6 @@ import dataclasses
 import os
 import platform
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-WARM_UPS = 2
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -56,17 +54,20 @@ def row(what: str, seconds: Sequence[float], *, median=None, p95=None, unit="ms"
 def value(what: str, number: float, unit: str, *, least=None, most=None, **options) -> Row:
     """A row of one number, such as a ratio or a size."""
     limit = f">= {least:g}" if least is not None else f"<= {most:g}" if most is not None else ""
+    number = float(number)
     met = None if not limit else number >= least if least is not None else number <= most
-    return Row(what, float(number), None, unit, limit, met, **options)
+    return Row(what, number, None, unit, limit, met, **options)
 
 
 def missing(what: str, note: str, unit: str = "") -> Row:
     return Row(what, None, None, unit, note=note)
 
 
-def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call, the functions taking turns, so that what else the machine does hits all alike."""
-    for _ in range(WARM_UPS):
+def interleaved(
+    functions: dict[str, Callable[[], object]], repeats: int, warm_ups: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of each call by name, the functions taking turns, so that what else the machine does hits all alike."""
+    for _ in range(warm_ups):
         for function in functions.values():
             function()
     times: dict[str, list[float]] = {name: [] for name in functions}
@@ -76,14 +77,6 @@ def interleaved(functions: dict[str, Callable[[], object]], repeats: int) -> dic
             function()
             times[name].append(time.perf_counter() - start)
     return times
-
-
-def peak_rss() -> int:
-    """Largest memory that this process has had, bytes."""
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def pinned(threads: int) -> dict[str, str]:

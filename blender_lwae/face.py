@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -21,12 +22,18 @@ from .backend.model import WHOLE, FaceModel
 # The artist's own edit, kept on top of what the sliders say: metres, by vertex.
 OFFSET = "lwae_offset"
 
+ONE_REDRAW = 0.05  # seconds
+
 
 class Trouble(NamedTuple):
     """Why a face is not written now: MODEL, SLIDERS, EDIT_MODE, TOPOLOGY or EDITED, and the sentence for it."""
 
     kind: str
     sentence: str
+
+
+# What `trouble_seen` found: when, and what, by the mesh's session number.
+_seen: dict[int, tuple[float, Trouble | None]] = {}
 
 
 def is_face(mesh: bpy.types.ID | None) -> bool:
@@ -153,6 +160,25 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
     return None
 
 
+def trouble_seen(mesh: bpy.types.Mesh) -> Trouble | None:
+    """`trouble`, for what is drawn: a dozen panels and buttons ask it in one redraw, and one answer serves them all.
+
+    Nothing may be written because of it. Without a window, where scripts ask right after what they did, it is exact.
+    """
+    if bpy.app.background or not bpy.context.window_manager.windows:
+        return trouble(mesh)
+    found = _seen.get(mesh.session_uid)
+    if found is None or not 0 <= time.monotonic() - found[0] < ONE_REDRAW:
+        _seen.clear()
+        found = _seen[mesh.session_uid] = time.monotonic(), trouble(mesh)
+    return found[1]
+
+
+def forget_seen() -> None:
+    """Some mesh has changed."""
+    _seen.clear()
+
+
 def _is_complete(state: bpy.types.PropertyGroup, model: FaceModel) -> bool:
     sliders = sum(len(part.controls) for part in state.parts) + len(state.whole)
     codes = [shape.read_rest(state, model), *(shape.decode_numbers(donor.code) for donor in state.donors)]
@@ -187,3 +213,4 @@ def store_stamp(mesh: bpy.types.Mesh, applied: str) -> None:
     """Note on the mesh what it shows and where its vertices are, so that an artist's edit is told from ours."""
     mesh.lwae.applied = applied
     mesh.lwae.stamp = writer.stamp(mesh)
+    forget_seen()

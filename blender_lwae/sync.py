@@ -104,6 +104,7 @@ def on_frame_change(_scene, depsgraph) -> None:
 def on_depsgraph_update(_scene, depsgraph) -> None:
     if not depsgraph.id_type_updated("MESH") or _is_outvoted(depsgraph):
         return
+    face.forget_seen()
     # First the list: writing tags the depsgraph that is read here.
     for evaluated in [update.id for update in depsgraph.updates if isinstance(update.id, bpy.types.Mesh)]:
         if evaluated.lwae.is_face:
@@ -112,6 +113,7 @@ def on_depsgraph_update(_scene, depsgraph) -> None:
 
 @persistent
 def on_change_of_file(*_arguments) -> None:
+    face.forget_seen()
     follow_all()
 
 

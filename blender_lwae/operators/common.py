@@ -48,7 +48,7 @@ def poll_writable_face(cls, context: bpy.types.Context) -> bool:
     """The active object is a face that sliders may move."""
     if not poll_face(cls, context):
         return False
-    trouble = face.trouble(active_face(context))
+    trouble = face.trouble_seen(active_face(context))
     if trouble is not None:
         cls.poll_message_set(trouble.sentence)
         return False

@@ -12,7 +12,7 @@ from .common import active_face, poll_face, poll_own_data, poll_writable_face
 def _poll_edited(cls, context) -> bool:
     if not poll_face(cls, context):
         return False
-    trouble = face.trouble(active_face(context))
+    trouble = face.trouble_seen(active_face(context))
     if trouble is None or trouble.kind != "EDITED":
         cls.poll_message_set(trouble.sentence if trouble else "The mesh is as the sliders say: there is no edit.")
         return False

@@ -19,7 +19,7 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
         if mesh is None:
             self.draw_add(context)
             return
-        trouble = face.trouble(mesh)
+        trouble = face.trouble_seen(mesh)
         if mesh.library:
             draw_message(layout, context, "Linked from another file. Make it local or override it.", "LINKED")
             layout.operator("lwae.make_local", icon="FILE_BLEND")

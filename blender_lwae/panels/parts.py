@@ -18,7 +18,7 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
 
     def draw(self, context):
         mesh = active_face(context)
-        usable = face.trouble(mesh) is None and not mesh.library
+        usable = face.trouble_seen(mesh) is None and not mesh.library
         if mesh.lwae.whole:
             self.draw_whole(mesh.lwae, usable)
         for index, part in enumerate(mesh.lwae.parts):

@@ -30,7 +30,7 @@ class LWAE_PT_variations(FacesTab, bpy.types.Panel):
         row.operator("lwae.more_like_this", text="Eight More" if found else "Eight Faces", icon="COMMUNITY")
         row.operator("lwae.close_gallery", text="", icon="X")
         row = layout.row(align=True)
-        row.enabled = face.trouble(mesh) is None and not mesh.library
+        row.enabled = face.trouble_seen(mesh) is None and not mesh.library
         row.prop(mesh.lwae, "gallery_seed")
         row.prop(mesh.lwae, "difference", slider=True)
         if found is not None:

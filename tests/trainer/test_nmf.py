@@ -6,6 +6,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 
 from backend.errors import LwaeError
+from trainer.weights import nmf
 from trainer.weights.nmf import hoyer_projection, hoyer_sparsity, sparse_nmf
 
 
@@ -149,3 +150,46 @@ def test_l1_penalty_empties_entries():
 def test_bad_input_gets_a_sentence(matrix, parts, options, words):
     with pytest.raises(LwaeError, match=words):
         sparse_nmf(matrix, parts, rng=np.random.default_rng(0), **options)
+
+
+def sorted_projection(b, l1):
+    """`hoyer_projection` as its docstring states it, with all entries sorted."""
+    order = np.argsort(-b, kind="stable")
+    falling = b[order]
+    for p in range(math.ceil(l1**2 * (1 - 1e-12)), len(b) + 1):
+        above = falling[:p] - (falling[p] if p < len(b) else -np.inf)
+        if p == len(b) or above.sum() >= l1 * np.linalg.norm(above) > 0:
+            break
+    deviation = falling[:p] - falling[:p].mean()
+    y = np.zeros(len(b))
+    y[order[:p]] = l1 / p + math.sqrt(max(1 - l1**2 / p, 0)) / np.linalg.norm(deviation) * deviation
+    return y
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_projection_of_many_entries_equals_the_sorted_one(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1000, 6000))
+    b = rng.normal(size=n) ** (3 if seed % 2 else 1)
+    if seed % 4 == 0:
+        b[rng.random(n) < 0.6] = 0  # a tie of most entries
+    l1 = math.sqrt(n) - rng.uniform(0.05, 0.98) * (math.sqrt(n) - 1)
+    y = hoyer_projection(b, l1)
+    check_feasible(y, l1)
+    np.testing.assert_allclose(y, sorted_projection(b, l1), atol=1e-9)
+
+
+@pytest.mark.parametrize("factor", ["W", "H"])
+def test_the_low_rank_stand_in_ends_where_the_whole_matrix_does(factor, monkeypatch):
+    rng = np.random.default_rng(3)
+    place = np.linspace(0, 1, 900)[:, None]
+    parts = np.exp(-(((place - [0.2, 0.4, 0.6, 0.8]) / 0.08) ** 2))
+    matrix = parts @ rng.gamma(2, size=(4, 400)) + 0.05 * rng.random((900, 400))
+    options = {"parts": 4, "sparsity": 0.4, "sparse_factor": factor, "tol": 1e-7}
+    slow = sparse_nmf(matrix, rng=np.random.default_rng(0), **options)
+    monkeypatch.setattr(nmf, "LARGE", 0)
+    fast = sparse_nmf(matrix, rng=np.random.default_rng(0), **options)
+    assert fast.objective[-1] == pytest.approx(slow.objective[-1], rel=1e-3)
+    assert len(fast.objective) < len(slow.objective)  # with the whole matrix
+    assert (np.diff(fast.objective) <= 1e-9 * fast.objective[0]).all()
+    np.testing.assert_allclose(fast.weights, slow.weights, atol=0.02 * slow.weights.max())

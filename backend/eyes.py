@@ -20,7 +20,7 @@ def eye_coordinates(mean: np.ndarray, polygons: list[np.ndarray]) -> np.ndarray:
         float32 [N, 3]: x and z in eyeball radii from its centre, and 1 on the front half; 0 off the eyes.
     """
     coordinates = np.zeros((len(mean), 3), dtype=np.float32)
-    for vertices in _islands(polygons):
+    for vertices in islands(polygons):
         points = mean[vertices]
         low, high = points.min(axis=0), points.max(axis=0)
         radius = (high - low)[0] / 2 or 1.0
@@ -29,7 +29,7 @@ def eye_coordinates(mean: np.ndarray, polygons: list[np.ndarray]) -> np.ndarray:
     return coordinates
 
 
-def _islands(polygons: list[np.ndarray]) -> list[np.ndarray]:
+def islands(polygons: list[np.ndarray]) -> list[np.ndarray]:
     """Connected groups of polygons, as vertex numbers."""
     parent: dict[int, int] = {}
 

@@ -129,7 +129,8 @@ def store_code(
 
 def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:
     """What a face with these values shows, as text. Needs no model, so that opening a file is quick."""
-    base = zlib.crc32(repr((state.model_hash, state.rest, [donor.code for donor in state.donors])).encode())
+    held = (state.keep_lids, state.keep_neck and state.neck_edge, state.keep_neck)
+    base = zlib.crc32(repr((state.model_hash, state.rest, [donor.code for donor in state.donors], held)).encode())
     return f"{base:08x}:{shape.encode_numbers(values)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from .backend.controls import control_matrix
 from .backend.decoder import Decoder
 from .backend.errors import LwaeError
 from .backend.expressions import Follower
+from .backend.lids import Lids
 from .backend.lwae_file import load_model
 from .backend.model import FaceModel
+from .backend.neck import Neck
 from .backend.numpy_decoder import NumpyDecoder
 
 # What loading a file gave, by (path, modification time, size): a model, or the sentence of its error, so that
@@ -40,6 +43,14 @@ class Tools:
     controls: np.ndarray
     sliders: str
     expressions: Follower
+
+    @cached_property
+    def lids(self) -> Lids:
+        return Lids(self.model)
+
+    @cached_property
+    def neck(self) -> Neck:
+        return Neck(self.model)
 
 
 _tools: dict[int, Tools] = {}  # By id(model), which stays taken because the tools hold the model.

@@ -23,6 +23,18 @@ def _slider_moved(control, _context) -> None:
     sync.follow(control.id_data)
 
 
+def _hold_changed(state, _context) -> None:
+    sync.follow(state.id_data)
+
+
+def _keep_neck_changed(state, _context) -> None:
+    from .operators import neck
+
+    if state.keep_neck and not sync.is_paused():
+        neck.keep_edge(state.id_data)
+    sync.follow(state.id_data)
+
+
 def _seed_typed(state, _context) -> None:
     if not sync.is_paused():
         from .operators import randomise
@@ -154,6 +166,24 @@ class LwaeFace(PropertyGroup):
     donors: CollectionProperty(type=LwaeDonor, override=OVERRIDE)
     # What no slider holds of the code: float32 [D], as `shape.encode_numbers` writes; empty means zeros.
     rest: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    keep_lids: BoolProperty(
+        name="Keep Lids over Eyeballs",
+        description="Where sliders push an eyeball through its lids, drape the lids over it",
+        default=True,
+        override=OVERRIDE,
+        options=set(),
+        update=_hold_changed,
+    )
+    keep_neck: BoolProperty(
+        name="Keep Neck Edge",
+        description="Hold the open edge of the neck where it is now, so that the head stays welded to a body",
+        default=False,
+        override=OVERRIDE,
+        options=set(),
+        update=_keep_neck_changed,
+    )
+    # Where: float32 [R, 3] in mm, as `shape.encode_numbers` writes; empty means as on the average face.
+    neck_edge: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     # What the vertices show (see face.signature), and the hash of where they were put. Not overridable: they
     # belong to the positions, and those come from the library again when a file is opened.
     applied: StringProperty(options={"HIDDEN"})

@@ -97,4 +97,21 @@ def shape(
     Args:
         own: another code to show in place of the face's own, under its donors and settings.
     """
-    return models.decoder(model).decode_one(read_code(mesh, model, values, own))
+    return hold(mesh.lwae, model, models.decoder(model).decode_one(read_code(mesh, model, values, own)))
+
+
+def hold(state: bpy.types.PropertyGroup, model: FaceModel, vertices: np.ndarray) -> np.ndarray:
+    """Decoded vertices, float32 [N, 3] in mm, with what a face holds in place: its lids, the edge of its neck."""
+    tools = models.tools(model)
+    if state.keep_lids:
+        vertices = tools.lids.drape(vertices)
+    if state.keep_neck and len(tools.neck.edge):
+        vertices = tools.neck.hold(vertices, read_neck_edge(state, model))
+    return vertices
+
+
+def read_neck_edge(state: bpy.types.PropertyGroup, model: FaceModel) -> np.ndarray:
+    """Where the edge of the neck is kept, float32 [R, 3] in mm."""
+    neck = models.tools(model).neck
+    kept = decode_numbers(state.neck_edge) if state.neck_edge else neck.mean_edge
+    return kept.reshape(-1, 3) if kept.size == neck.mean_edge.size else neck.mean_edge

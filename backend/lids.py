@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Eyelids that stay in front of the eyeballs.
+
+A face of sliders can push an eyeball through a lid. Where that happens the lid is draped over the ball: points of the
+lid's outer side that lie behind the ball's front along the gaze (-Y) move forward, and what is around them along with
+them. A lid's margin lies on the ball on real faces too, so only points that lie well in front of it on the mean face
+are watched; a face whose eyes are in order comes back bit by bit as it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .eyes import islands
+from .model import FaceModel
+
+WATCHED, DEEP = 1.5, 5.0  # mm before the ball on the mean face, between which points have to stay before it.
+CLEARANCE = 0.35  # mm by which they have to; less near WATCHED, so that nothing jumps there.
+AROUND = 1.15  # Lids are looked for within so many eyeball radii.
+PLATEAU, REACH = 3.0, 9.0  # mm around a point that move as it does, and from where on nothing does.
+GRID = 96  # Cells across an eyeball, and one around it that holds nothing.
+PASSES = 6
+# Points on each triangle: corners and middles of its sides.
+POINTS = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0, 0.5, 0.5), (0.5, 0, 0.5)])
+
+
+@dataclass(frozen=True)
+class Eye:
+    """One eyeball and the lids before it.
+
+    Attributes:
+        ball: int [B], its vertices.
+        front: float32 [GRID + 2, GRID + 2], y of its front over (x, z), all in its half extents from its centre; inf
+            off it.
+        lid: int [L], the vertices of the lids.
+        points: float32 [S, L], the watched points as shares of those.
+        wanted: float32 [S], mm that they have to be in front.
+        skin: int [V], the vertices that may move.
+        influence: float32 [S, V], how much each moves with a point.
+    """
+
+    ball: np.ndarray
+    front: np.ndarray
+    lid: np.ndarray
+    points: np.ndarray
+    wanted: np.ndarray
+    skin: np.ndarray
+    influence: np.ndarray
+
+    def gaps(self, vertices: np.ndarray) -> np.ndarray:
+        """How far each watched point lies before the ball, float32 [S] in mm; inf where no ball is behind it."""
+        centre, half = _extent(vertices[self.ball])
+        points = self.points @ vertices[self.lid]
+        x, y, z = ((points - centre) / half).T
+        return half[1] * (self.front[_cells(x), _cells(z)] - y)
+
+
+class Lids:
+    """The lids of a model; of one without eyeballs, nothing.
+
+    Attributes:
+        eyes: its eyeballs that have lids.
+    """
+
+    def __init__(self, model: FaceModel):
+        starts = np.cumsum(model.polygon_sizes) - model.polygon_sizes
+        polygons = [
+            model.polygon_vertices[start : start + size]
+            for start, size in zip(starts, model.polygon_sizes, strict=True)
+        ]
+        balls = [polygon for polygon, material in zip(polygons, model.polygon_material, strict=True) if material == 1]
+        skin = [polygon for polygon, material in zip(polygons, model.polygon_material, strict=True) if material != 1]
+        mean = model.mean.astype(np.float64)
+        eyes = [_watch(mean, ball, balls, triangles(skin)) for ball in islands(balls)]
+        self.eyes = [eye for eye in eyes if eye is not None]
+
+    def gaps(self, vertices: np.ndarray) -> np.ndarray:
+        """How far the watched points of all lids lie in front of the eyeballs, float32 [S] in mm: negative is pierced.
+
+        Args:
+            vertices: float32 [N, 3] in mm.
+        """
+        return np.concatenate([np.empty(0, np.float32), *(eye.gaps(vertices) for eye in self.eyes)])
+
+    def drape(self, vertices: np.ndarray) -> np.ndarray:
+        """The face with its lids in front of its eyeballs.
+
+        Args:
+            vertices: float32 [N, 3] in mm.
+
+        Returns:
+            float32 [N, 3]: the same array when nothing had to move, else a new one.
+        """
+        draped = vertices
+        for eye in self.eyes:
+            for _ in range(PASSES):
+                lacking = eye.wanted - eye.gaps(draped)
+                pierced = np.flatnonzero(lacking > 0)
+                if not len(pierced):
+                    break
+                if draped is vertices:
+                    draped = vertices.copy()
+                draped[eye.skin, 1] -= (lacking[pierced, None] * eye.influence[pierced]).max(axis=0)
+        return draped
+
+
+def triangles(polygons: list[np.ndarray]) -> np.ndarray:
+    """Polygons cut to fans of triangles, int [T, 3]."""
+    cut = [(p[0], p[i], p[i + 1]) for p in polygons for i in range(1, len(p) - 1)]
+    return np.array(cut, dtype=np.int64).reshape(-1, 3)
+
+
+def front_height(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """The least y of triangles at places (x, z), as seen along the gaze.
+
+    Args:
+        points: float [P, 2].
+        corners: float [T, 3, 3].
+
+    Returns:
+        float64 [P], inf where there is no triangle.
+    """
+    height = np.full(len(points), np.inf)
+    for a, b, c in corners[:, :, [0, 2, 1]]:  # The height comes last.
+        low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
+        near = np.flatnonzero(((points >= low[:2]) & (points <= high[:2])).all(axis=1))
+        twice = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        if not len(near) or abs(twice) < 1e-9:
+            continue
+        p = points[near] - a[:2]
+        u = (p[:, 0] * (c[1] - a[1]) - p[:, 1] * (c[0] - a[0])) / twice
+        v = (p[:, 1] * (b[0] - a[0]) - p[:, 0] * (b[1] - a[1])) / twice
+        inside = (u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9)
+        here = near[inside]
+        height[here] = np.minimum(height[here], a[2] + u[inside] * (b[2] - a[2]) + v[inside] * (c[2] - a[2]))
+    return height
+
+
+def _extent(ball: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and half extents of an eyeball's vertices [B, 3]."""
+    low, high = ball.min(axis=0), ball.max(axis=0)
+    return (low + high) / 2, (high - low) / 2
+
+
+def _cells(places: np.ndarray) -> np.ndarray:
+    """Rows of `Eye.front` for places in half extents: 1 to GRID across the ball, 0 and GRID + 1 beyond."""
+    return np.clip((places + (1 + 2 / GRID)) * (GRID / 2), 0, GRID + 1).astype(np.intp)
+
+
+def _front_grid(centre: np.ndarray, half: np.ndarray, surface: np.ndarray) -> np.ndarray:
+    """See `Eye.front`; `surface` holds the ball's triangles, float [T, 3, 3]."""
+    axis = (np.arange(GRID) + 0.5) * (2 / GRID) - 1
+    places = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
+    height = (front_height(centre[[0, 2]] + half[[0, 2]] * places, surface) - centre[1]) / half[1]
+    return np.pad(height.reshape(GRID, GRID), 1, constant_values=np.inf).astype(np.float32)
+
+
+def _watch(mean: np.ndarray, ball: np.ndarray, balls: list[np.ndarray], skin: np.ndarray) -> Eye | None:
+    """What has to be watched of one eyeball, from the mean face; None when no lid is before it."""
+    centre, half = _extent(mean[ball])
+    if not half.all():
+        return None
+    own = set(ball.tolist())
+    surface = mean[triangles([polygon for polygon in balls if int(polygon[0]) in own])]
+    front = _front_grid(centre, half, surface)
+
+    middle = mean[skin].mean(axis=1)
+    close = skin[(np.linalg.norm(middle - centre, axis=1) < AROUND * half.max()) & (middle[:, 1] < centre[1])]
+    # The outer side is what is seen first from the front; the lining of the lids lies behind it.
+    corners = mean[close]
+    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    middle = corners.mean(axis=1)
+    outer = (normal[:, 1] < 0) & (middle[:, 1] < front_height(middle[:, [0, 2]], corners) + 1e-3)
+    lid, corners = np.unique(close[outer], return_inverse=True)
+    corners = np.repeat(corners.reshape(-1, 3), len(POINTS), axis=0)
+    shares = np.zeros((len(corners), len(lid)))
+    np.put_along_axis(shares, corners, np.tile(POINTS, (int(outer.sum()), 1)), axis=1)
+    _, first = np.unique(shares @ np.arange(1, len(lid) + 1) ** 1.5, return_index=True)
+    points = shares[first]  # Neighbouring triangles share corners and sides.
+
+    places = (points @ mean[lid] - centre) / half
+    gap = half[1] * (front[_cells(places[:, 0]), _cells(places[:, 2])] - places[:, 1])
+    # Beside the ball on the mean face counts too: a ball that moves aside comes to lie behind it.
+    watched = (gap >= WATCHED) & ((gap <= DEEP) | np.isinf(gap))
+    if not watched.any():
+        return None
+    points = points[watched]
+    near = np.setdiff1d(np.unique(skin), ball)
+    near = near[np.linalg.norm(mean[near] - centre, axis=1) < 2 * AROUND * half.max() + REACH]
+    away = np.linalg.norm((points @ mean[lid])[:, None] - mean[near], axis=2)
+    fall = np.clip((away - PLATEAU) / (REACH - PLATEAU), 0, 1)
+    influence = 1 - fall * fall * (3 - 2 * fall)
+    moves = influence.any(axis=0)
+    return Eye(
+        ball=ball,
+        front=front,
+        lid=lid,
+        points=points.astype(np.float32),
+        wanted=(CLEARANCE * np.clip(gap[watched] / WATCHED - 1, 0, 1)).astype(np.float32),
+        skin=near[moves],
+        influence=influence[:, moves].astype(np.float32),
+    )

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the open edge of a neck is kept (Keep Neck Edge)."""
+
+import bpy
+
+from .. import face, models, shape, sync
+from .common import active_face, poll_writable_face
+
+
+def keep_edge(mesh: bpy.types.Mesh) -> None:
+    """Note the edge of the neck as the face shows it now, as the place where it is kept.
+
+    A face that cannot be shaped now keeps the average edge.
+    """
+    state = mesh.lwae
+    state.neck_edge = ""
+    if not face.is_face(mesh) or face.trouble(mesh) is not None:
+        return
+    model = face.model_of(mesh)
+    values = face.applied_values(state) if state.applied else shape.read_values(state)
+    code = shape.read_code(mesh, model, values)
+    edge = models.decoder(model).decode_one(code)[models.tools(model).neck.edge]
+    if abs(edge - models.tools(model).neck.mean_edge).max(initial=0) > 1e-4:
+        state.neck_edge = shape.encode_numbers(edge.ravel())
+
+
+def poll_neck(cls, context) -> bool:
+    """The active face can be shaped and its model has an open neck."""
+    if not poll_writable_face(cls, context):
+        return False
+    if not len(models.tools(face.model_of(active_face(context))).neck.edge):
+        cls.poll_message_set("This model has no open neck.")
+        return False
+    return True
+
+
+class LWAE_OT_average_neck(bpy.types.Operator):
+    """Keep the edge of the neck where it is on the average face: all faces of this model then fit one body"""
+
+    bl_idname = "lwae.average_neck"
+    bl_label = "Average Neck Edge"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        return poll_neck(cls, context)
+
+    def execute(self, context):
+        mesh = active_face(context)
+        with sync.paused():
+            mesh.lwae.keep_neck = True
+            mesh.lwae.neck_edge = ""
+        sync.follow(mesh)
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory((LWAE_OT_average_neck,))

@@ -47,8 +47,8 @@ def rough_poses(model_surface: Surface, target: Surface, rng: np.random.Generato
         The share of the work that is done, now and then, and last the best guesses, the best first.
     """
     poses = _first_poses(model_surface, target)
-    total = sum(count * steps for count, steps in zip([len(poses), *(r[2] for r in ROUNDS)], [r[1] for r in ROUNDS], strict=False))
-    done = 0
+    total = sum(n * steps for n, (_, steps, _, _) in zip([len(poses), *(r[2] for r in ROUNDS)], ROUNDS, strict=False))
+    done, middle = 0, model_surface.vertices.mean(axis=0)
     guesses = [Guess(pose, np.inf) for pose in poses]
     for points, steps, kept, reach in ROUNDS:
         model_points = model_surface.sample(points, rng)[:2]
@@ -59,7 +59,7 @@ def rough_poses(model_surface: Surface, target: Surface, rng: np.random.Generato
             done += steps
             if index % 8 == 7:
                 yield done / total
-        guesses = _different(sorted(guesses, key=lambda guess: guess.score))[:kept]
+        guesses = _different(sorted(guesses, key=lambda guess: guess.score), kept, middle)
         yield done / total
     yield guesses
 
@@ -142,15 +142,20 @@ def _improve(pose: Similarity, model, target, steps: int, reach: float) -> Guess
     return Guess(pose, score)
 
 
-def _different(guesses: list[Guess]) -> list[Guess]:
-    """Without those that ended where a better one did."""
+def _different(guesses: list[Guess], most: int, head: np.ndarray) -> list[Guess]:
+    """The first ones, without those that ended where a better one did."""
     kept: list[Guess] = []
     for guess in guesses:
-        for other in kept:
-            turn = np.trace(guess.pose.rotation @ other.pose.rotation.T)
-            near = np.linalg.norm(guess.pose.apply(other.pose.inverse().translation)) < 15.0
-            if turn > 2.95 and near and abs(np.log(guess.pose.scale / other.pose.scale)) < 0.04:
-                break
-        else:
+        rotations = np.array([other.pose.rotation for other in kept]).reshape(-1, 3, 3)
+        turns = np.einsum("kij,ij->k", rotations, guess.pose.rotation)
+        shifts = np.array([other.pose.translation for other in kept]).reshape(-1, 3)
+        scales = np.array([other.pose.scale for other in kept]) / guess.pose.scale
+        # The point of the mesh at the head's middle, where a shift is not mixed up with a turn.
+        middle = guess.pose.inverse().apply(head)
+        places = np.einsum("kij,j->ki", rotations, middle) * (scales * guess.pose.scale)[:, None] + shifts
+        near = np.linalg.norm(places - head, axis=1) < 12.0
+        if not (near & (turns > 2.95) & (np.abs(np.log(scales)) < 0.04)).any():
             kept.append(guess)
+            if len(kept) == most:
+                break
     return kept

@@ -33,6 +33,10 @@ class Slopes(Protocol):
         """How some vertices, int [n], move along each axis: float64 [n, 3, R]."""
         ...
 
+    def displacements(self, count: int) -> np.ndarray:
+        """What the last `count` axes move, per unit: float32 [count, N, 3]."""
+        ...
+
 
 class LocalSlopes:
     """Of the `local` preset: bases of parts and residual blocks stay, and only the blocks' slopes change.
@@ -90,6 +94,20 @@ class LocalSlopes:
             start += len(basis)
         return (self._chain(moves.reshape(-1, moves.shape[2])) @ self._axes).reshape(len(distinct), 3, -1)[which]
 
+    def displacements(self, count: int) -> np.ndarray:
+        axes = self._axes[:, -count:]
+        # Coefficients of all bases, in their order.
+        coefficients = np.zeros((sum(len(basis) for _, basis in self._bases), count))
+        coefficients[: len(axes)] = axes
+        for rows, columns, slopes in self._links:
+            coefficients[rows] += slopes @ axes[columns]
+        result, start = np.zeros((count, self._model.vertex_count, 3), dtype=np.float32), 0
+        for own, basis in self._bases:
+            part = coefficients[start : start + len(basis)].astype(np.float32)
+            result[:, own] += (part.T @ basis.reshape(len(basis), -1)).reshape(count, -1, 3)
+            start += len(basis)
+        return result
+
     def _chain(self, products: np.ndarray) -> np.ndarray:
         """Inner products with all bases, [F, D + coefficients], to those with what code numbers move, [F, D]."""
         result = products[:, : len(self._axes)].copy()
@@ -124,3 +142,6 @@ class NumericSlopes:
 
     def rows(self, vertices: np.ndarray) -> np.ndarray:
         return self._moves.reshape(len(self._moves), -1, 3)[:, vertices].transpose(1, 2, 0)
+
+    def displacements(self, count: int) -> np.ndarray:
+        return self._moves[-count:].reshape(count, -1, 3).astype(np.float32)

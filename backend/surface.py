@@ -69,7 +69,7 @@ class Surface:
         self.triangles, self.areas = triangles[kept], 0.5 * doubled[kept]
         self.normals = _smooth_normals(cross[kept], self.triangles, len(self.vertices))
         self.open_edge = np.zeros(len(self.vertices), dtype=bool)
-        self.open_edge[_open_edges(self.triangles)] = True
+        self.open_edge[open_vertices(self.triangles)] = True
 
     def flipped(self) -> Surface:
         """The same surface seen from its other side."""
@@ -83,7 +83,8 @@ class Surface:
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points drawn evenly over the area: positions [P, 3], unit normals [P, 3], triangles int [P]."""
-        chosen = np.searchsorted(np.cumsum(self.areas), (np.arange(count) + rng.random(count)) * self.areas.sum() / count)
+        share = (np.arange(count) + rng.random(count)) / count
+        chosen = np.searchsorted(np.cumsum(self.areas), share * self.areas.sum())
         chosen = np.minimum(chosen, len(self.areas) - 1)
         root, share = np.sqrt(rng.random(count)), rng.random(count)
         shares = np.stack([1 - root, root * (1 - share), root * share], axis=1)
@@ -150,8 +151,8 @@ def _smooth_normals(cross: np.ndarray, triangles: np.ndarray, count: int) -> np.
     return normals
 
 
-def _open_edges(triangles: np.ndarray) -> np.ndarray:
-    """Vertices of the edges that one triangle alone has."""
+def open_vertices(triangles: np.ndarray) -> np.ndarray:
+    """Vertices of the edges that only one triangle has, int [2 E], with repetitions."""
     edges = np.sort(np.stack([triangles, np.roll(triangles, -1, axis=1)], axis=2).reshape(-1, 2), axis=1)
     _, first, uses = np.unique(edges[:, 0] * (triangles.max() + 1) + edges[:, 1], return_index=True, return_counts=True)
     return edges[first[uses == 1]].ravel()

@@ -31,12 +31,14 @@ class Tools:
         decoder: its decoder.
         controls: float32 [D, number of controls], the directions of all sliders.
         sliders: identifies its sliders: parts, names and order.
+        path: the file it came from; "" when it came from none.
     """
 
     model: FaceModel
     decoder: NumpyDecoder
     controls: np.ndarray
     sliders: str
+    path: str
 
 
 _tools: dict[int, Tools] = {}  # By id(model), which stays taken because the tools hold the model.
@@ -125,11 +127,6 @@ def _loaded_or_none(path: Path) -> FaceModel | None:
         return None
 
 
-def path_of(model: FaceModel) -> str:
-    """The file that a model was loaded from; "" when it was not."""
-    return next((key[0] for key, result in _loaded.items() if result is model), "")
-
-
 def forget(path: Path) -> None:
     """Drop the model of a file that was removed or replaced."""
     for key in [key for key in _loaded if key[0] == str(path)]:
@@ -143,13 +140,14 @@ def tools(model: FaceModel) -> Tools:
     if id(model) not in _tools:
         names = repr((model.part_names, [(control.part, control.name) for control in model.controls]))
         sliders = f"{zlib.crc32(names.encode()):08x}"
-        _tools[id(model)] = Tools(model, NumpyDecoder(model), control_matrix(model), sliders)
+        path = next((key[0] for key, result in _loaded.items() if result is model), "")
+        _tools[id(model)] = Tools(model, NumpyDecoder(model), control_matrix(model), sliders, path)
     return _tools[id(model)]
 
 
 def decoder(model: FaceModel) -> Decoder:
     """What decodes a model: the worker process that the preferences chose, once it runs, else NumPy."""
-    return runtime.decoder(model, tools(model).decoder)
+    return runtime.decoder(model, tools(model).decoder, tools(model).path)
 
 
 def clear() -> None:

@@ -7,7 +7,6 @@ import contextlib
 import os
 import queue
 import subprocess
-import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -257,13 +256,3 @@ class Worker:
         except OSError:
             return ""
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
-
-
-def default_python() -> str:
-    """The Python that runs this, also inside Blender, whose `sys.executable` is not always one."""
-    name = "python.exe" if os.name == "nt" else f"python{sys.version_info[0]}.{sys.version_info[1]}"
-    candidates = [Path(sys.executable), Path(sys.prefix) / "bin" / name, Path(sys.base_prefix) / "bin" / name]
-    for path in candidates:
-        if path.name.lower().startswith("python") and path.is_file():
-            return str(path)
-    return ""

@@ -36,6 +36,7 @@ class Tools:
         controls: float32 [D, number of controls], the directions of all sliders.
         sliders: identifies its sliders: parts, names, order and what each does.
         expressions: its facial actions on any face.
+        path: the file it came from; "" when it came from none.
     """
 
     model: FaceModel
@@ -43,6 +44,7 @@ class Tools:
     controls: np.ndarray
     sliders: str
     expressions: Follower
+    path: str
 
     @cached_property
     def lids(self) -> Lids:
@@ -139,11 +141,6 @@ def _loaded_or_none(path: Path) -> FaceModel | None:
         return None
 
 
-def path_of(model: FaceModel) -> str:
-    """The file that a model was loaded from; "" when it was not."""
-    return next((key[0] for key, result in _loaded.items() if result is model), "")
-
-
 def forget(path: Path) -> None:
     """Drop the model of a file that was removed or replaced."""
     for key in [key for key in _loaded if key[0] == str(path)]:
@@ -159,13 +156,14 @@ def tools(model: FaceModel) -> Tools:
         controls = control_matrix(model)
         sliders = f"{zlib.crc32(names.encode()):08x}{zlib.crc32(controls.astype('<f4').tobytes()):08x}"
         follower = Follower(model.expressions, model.mean, model.skin)
-        _tools[id(model)] = Tools(model, NumpyDecoder(model), controls, sliders, follower)
+        path = next((key[0] for key, result in _loaded.items() if result is model), "")
+        _tools[id(model)] = Tools(model, NumpyDecoder(model), controls, sliders, follower, path)
     return _tools[id(model)]
 
 
 def decoder(model: FaceModel) -> Decoder:
     """What decodes a model: the worker process that the preferences chose, once it runs, else NumPy."""
-    return runtime.decoder(model, tools(model).decoder)
+    return runtime.decoder(model, tools(model).decoder, tools(model).path)
 
 
 def clear() -> None:

@@ -3,12 +3,19 @@
 
 import bpy
 
+from . import model_preferences, runtime_preferences
 
-class LwaePreferences(bpy.types.AddonPreferences):
+SECTIONS = (model_preferences, runtime_preferences)
+
+
+class LwaePreferences(
+    model_preferences.ModelPreferences, runtime_preferences.RuntimePreferences, bpy.types.AddonPreferences
+):
     bl_idname = __package__
 
-    def draw(self, _context):
-        pass
+    def draw(self, context):
+        for section in SECTIONS:
+            section.draw(self, self.layout, context)
 
 
 register, unregister = bpy.utils.register_classes_factory((LwaePreferences,))

@@ -3,7 +3,6 @@
 
 import io
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -14,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend import worker_client, worker_decoder, worker_protocol
+from backend import worker_decoder, worker_protocol
 from backend.errors import LwaeError
 from backend.lwae_file import load_model, save_model
 from backend.numpy_decoder import NumpyDecoder
-from backend.worker_client import Worker, WorkerError, default_python
+from backend.worker_client import Worker, WorkerError
 from backend.worker_decoder import FallbackDecoder, WorkerDecoder
 from tests.toy import toy_model
 
+resource = pytest.importorskip("resource", reason="processes are watched as Linux shows them")
 ROOT = Path(__file__).parents[2]
 DEFAULT_MODEL = ROOT / "blender_lwae" / "models" / "default.lwae"
 TOLERANCE = 1e-4  # mm
@@ -317,8 +317,3 @@ def test_the_other_python_does_not_see_ours(tmp_path, monkeypatch):
     worker = Worker(sys.executable)
     worker.start()
     worker.close()
-
-
-def test_default_python_is_one():
-    assert subprocess.check_output([default_python(), "-c", "print(6 * 7)"], text=True).strip() == "42"
-    assert worker_client.START_TIMEOUT >= 60

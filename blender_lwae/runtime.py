@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker process that decodes in place of NumPy, if the preferences choose one.
+
+It starts when a face is first decoded, in the background: until it is ready, and whenever it is lost, NumPy decodes.
+Threads here never touch bpy; what they found is read by a timer.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from pathlib import Path
+
+import bpy
+
+from . import model_list
+from .backend.decoder import Decoder
+from .backend.model import FaceModel
+from .backend.numpy_decoder import NumpyDecoder
+from .backend.runtime_install import runtime_python
+from .backend.worker_client import Worker, WorkerError
+from .backend.worker_decoder import FallbackDecoder, WorkerDecoder
+
+log = logging.getLogger(__name__)
+
+LOG_NAME = "worker.log"
+POLL_SECONDS = 0.5
+
+
+class Session:
+    """One worker process and the models that it has loaded.
+
+    Attributes:
+        python, device: what was chosen.
+        lost: the sentence that says why it decodes no more; empty while it may.
+        is_busy: a thread starts it or loads a model there; NumPy decodes meanwhile.
+    """
+
+    def __init__(self, python: str, device: str):
+        self.python, self.device = python, device
+        self.worker = Worker(python, log_file())
+        self.lost = ""
+        self.is_busy = False
+        self._started = False
+        self._decoders: dict[int, FallbackDecoder] = {}
+
+    @property
+    def is_ready(self) -> bool:
+        return self._started and not self.lost and not self.is_busy
+
+    def decoder(self, model: FaceModel, steady: NumpyDecoder, path: str) -> Decoder:
+        """The worker's decoder of a model if it is ready; asks for it otherwise and gives `steady`."""
+        if self.lost or self.is_busy:
+            return steady
+        found = self._decoders.get(id(model))
+        if found is None:
+            self.is_busy = True
+            threading.Thread(target=self._prepare, args=(model, steady, path), daemon=True).start()
+            return steady
+        return found
+
+    def start(self) -> None:
+        """Only start the process, in the background, to learn what devices there are."""
+        if not (self.lost or self.is_busy or self._started):
+            self.is_busy = True
+            threading.Thread(target=self._prepare, daemon=True).start()
+
+    def close(self) -> None:
+        self.lost = self.lost or "It was stopped."
+        self.worker.close()
+
+    def _prepare(self, model: FaceModel | None = None, steady: NumpyDecoder | None = None, path: str = "") -> None:
+        try:
+            if not self._started:
+                self.worker.start()
+                self._started = True
+            if model is not None:
+                decoder = WorkerDecoder(model, self.worker, self.device, path)
+                self._decoders[id(model)] = FallbackDecoder(decoder, steady, self._on_loss)
+        except WorkerError as error:
+            self._on_loss(error)
+        finally:
+            if self.lost:  # Stopped while the process was being started.
+                self.worker.close()
+            self.is_busy = False
+
+    def _on_loss(self, error: WorkerError) -> None:
+        if not self.lost:
+            self.lost = str(error)
+            log.warning("%s Faces are computed with NumPy now.", error)
+        self.worker.close()
+
+
+_session: Session | None = None
+
+
+def folder() -> Path:
+    """Where the add-on keeps the installed runtime and the worker's log."""
+    return Path(bpy.utils.extension_path_user(__package__, path="gpu_runtime", create=True))
+
+
+def log_file() -> Path:
+    return folder() / LOG_NAME
+
+
+def python_path() -> str:
+    """The Python of the preferences: the person's own, or that of the installed runtime; "" when there is none."""
+    settings = model_list.preferences()
+    if settings is None:
+        return ""
+    if settings.gpu_python_source == "OWN":
+        return bpy.path.abspath(settings.gpu_python) if settings.gpu_python else ""
+    return runtime_python(folder())
+
+
+def session() -> Session | None:
+    """The one that runs or was lost, to show its state."""
+    return _session
+
+
+def is_chosen() -> bool:
+    settings = model_list.preferences()
+    return settings is not None and bool(settings.gpu_device)
+
+
+def decoder(model: FaceModel, steady: NumpyDecoder, path: str) -> Decoder:
+    """What decodes a model now; called for each slider move.
+
+    Args:
+        steady: its NumPy decoder.
+        path: its file.
+    """
+    settings = model_list.preferences()
+    if settings is None or not settings.gpu_device:
+        return steady
+    if _session is None:
+        connect()
+    return _session.decoder(model, steady, path) if _session else steady
+
+
+def connect() -> Session | None:
+    """Start the worker that the preferences choose, unless it runs or was lost; None when they name no Python."""
+    global _session
+    if _session is None:
+        python = python_path()
+        if not python:
+            return None
+        _session = Session(python, model_list.preferences().gpu_device or "cpu")
+        if not bpy.app.background and not bpy.app.timers.is_registered(_poll):
+            bpy.app.timers.register(_poll, first_interval=POLL_SECONDS, persistent=True)
+    return _session
+
+
+def stop() -> None:
+    """End the worker; the next slider move starts the one that is chosen then."""
+    global _session
+    ended, _session = _session, None
+    if ended is not None:
+        ended.close()
+
+
+_seen: tuple | None = None
+
+
+def _poll() -> float | None:
+    """Redraw what shows the worker's state when that has changed; ends with the worker."""
+    global _seen
+    now = None if _session is None else (id(_session), _session.is_busy, _session.lost)
+    if now != _seen:
+        _seen = now
+        redraw()
+    return None if _session is None or _session.lost else POLL_SECONDS
+
+
+def redraw() -> None:
+    """Redraw the preferences and the sidebars."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in {"PREFERENCES", "VIEW_3D"}:
+                area.tag_redraw()
+
+
+def register() -> None:
+    atexit.register(stop)
+
+
+def unregister() -> None:
+    atexit.unregister(stop)
+    if bpy.app.timers.is_registered(_poll):
+        bpy.app.timers.unregister(_poll)
+    stop()

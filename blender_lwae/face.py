@@ -62,16 +62,17 @@ def make_face(mesh: bpy.types.Mesh, model: FaceModel) -> None:
 
 
 def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int]) -> list[str]:
-    """Set the sliders and the rest of some parts from a code; call with `sync` paused, then `sync.follow`.
+    """Make some parts what a code says; call with `sync` paused, then `sync.follow`.
 
-    Sliders of the whole face stay where they are.
+    Sliders of the whole face stay where they are. Donors give nothing more to these parts: else the face would not show
+    the code.
 
     Args:
-        code: float32 [D], of the face before donors are mixed in.
+        code: float32 [D].
         parts: numbers of the parts to take from it; the others stay exactly as they are.
 
     Returns:
-        Data paths of the sliders that were set.
+        Data paths of the sliders and the donors' amounts that were set.
     """
     state = mesh.lwae
     values, new_rest = split_code(model, code, np.array([control.value for control in state.whole], np.float32))
@@ -86,12 +87,17 @@ def store_code(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: 
                 paths.append(f"lwae.parts[{index}].controls[{number}].value")
         first += len(part.controls)
     state.rest = shape.encode_numbers(rest) if rest.any() else ""
+    for donor_number, donor in enumerate(state.donors):
+        for index in sorted(chosen):
+            donor.amounts[index].value = 0
+            paths.append(f"lwae.donors[{donor_number}].amounts[{index}].value")
     return paths
 
 
 def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:
     """What a face with these values shows, as text. Needs no model, so that opening a file is quick."""
-    base = zlib.crc32(repr((state.model_hash, state.rest, [donor.code for donor in state.donors])).encode())
+    fixed = (state.model_hash, state.rest, [donor.code for donor in state.donors], state.asymmetry_seed)
+    base = zlib.crc32(repr(fixed).encode())
     return f"{base:08x}:{shape.encode_numbers(values)}"
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators by theme. Each is short: read properties, call the core, write, report."""
 
-from . import add_face, edits, groups, randomise, reset
+from . import add_face, edits, groups, harmonise, mix, randomise, reset, symmetry
 
-MODULES = (add_face, randomise, reset, edits, groups)
+MODULES = (add_face, randomise, reset, mix, harmonise, symmetry, edits, groups)
 
 
 def register() -> None:

@@ -25,7 +25,7 @@ def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str
     if not free or face.trouble(mesh) is not None:
         return []
     model = face.model_of(mesh)
-    code = sample_parts(model, shape.own_code(mesh, model), free, face_rng(seed, 0), strength)
+    code = sample_parts(model, shape.read_code(mesh, model), free, face_rng(seed, 0), strength)
     with sync.paused():
         paths = face.store_code(mesh, model, code, free)
         mesh.lwae.seed = seed
@@ -47,7 +47,7 @@ def randomise_part(mesh: bpy.types.Mesh, name: str, seed: int, strength: float) 
     if model is None or mesh.lwae.parts[model.part_index(name)].locked:
         return []
     part = model.part_index(name)
-    code = sample_parts(model, shape.own_code(mesh, model), [part], face_rng(seed, part), strength)
+    code = sample_parts(model, shape.read_code(mesh, model), [part], face_rng(seed, part), strength)
     with sync.paused():
         paths = face.store_code(mesh, model, code, [part])
         mesh.lwae.parts[part].seed = seed

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Faces tab of the 3D viewport's sidebar, a file for each panel, from top to bottom."""
 
-from . import face, mesh, parts
+from . import face, mesh, mix, parts, plausibility, symmetry
 
-MODULES = (face, parts, mesh)
+MODULES = (face, plausibility, parts, mix, symmetry, mesh)
 
 
 def register() -> None:

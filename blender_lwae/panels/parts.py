@@ -6,6 +6,7 @@ import bpy
 from .. import face
 from ..operators.common import active_face
 from .common import FacesTab
+from .plausibility import draw_mark
 
 
 class LWAE_PT_parts(FacesTab, bpy.types.Panel):
@@ -19,12 +20,14 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
     def draw(self, context):
         mesh = active_face(context)
         usable = face.trouble(mesh) is None and not mesh.library
-        for index, part in enumerate(mesh.lwae.parts):
-            self.draw_part(part, usable, default_closed=index > 0)
+        for index in range(len(mesh.lwae.parts)):
+            self.draw_part(mesh, index, usable)
 
-    def draw_part(self, part, usable, default_closed):
-        header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=default_closed)
+    def draw_part(self, mesh, index, usable):
+        part = mesh.lwae.parts[index]
+        header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=index > 0)
         header.label(text=part.name.capitalize())
+        draw_mark(header, mesh, index)
         row = header.row(align=True)
         buttons = row.row(align=True)
         buttons.enabled = not part.locked

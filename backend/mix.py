@@ -40,9 +40,9 @@ def share_kept(decoder: Decoder, own: np.ndarray, mixed: np.ndarray, moved: np.n
         moved: the code that the mix was moved to.
 
     Returns:
-        Mean distance over the vertices, mm; and the mean over the parts that donors changed of the directional
-        transfer <moved - own, mixed - own> / |mixed - own|^2 over the vertices where the part is strongest: 1 when all
-        of it stayed. Not a number when no part was changed by a donor.
+        Mean distance over the vertices, mm; and how much of the donors is left, 0 to 1, the mean over the parts that
+        they changed of 1 - |1 - t| with t the directional transfer <moved - own, mixed - own> / |mixed - own|^2 over the
+        vertices where the part is strongest (too much counts as too little). Not a number when donors changed nothing.
     """
     model = decoder.model
     before, mix, after = (faces.astype(np.float64) for faces in decoder.decode(np.stack([own, mixed, moved])))
@@ -52,5 +52,6 @@ def share_kept(decoder: Decoder, own: np.ndarray, mixed: np.ndarray, moved: np.n
         columns = model.part_slice(part)
         brought = (mix - before)[core == part]
         if not np.allclose(own[columns], mixed[columns], atol=1e-4) and brought.any():
-            kept.append(((after - before)[core == part] * brought).sum() / (brought**2).sum())
+            transfer = ((after - before)[core == part] * brought).sum() / (brought**2).sum()
+            kept.append(max(0.0, 1 - abs(1 - transfer)))
     return float(np.linalg.norm(after - mix, axis=1).mean()), float(np.mean(kept)) if kept else float("nan")

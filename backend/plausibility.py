@@ -26,7 +26,7 @@ PART_LIMIT = 3.0
 
 
 def grade(distance: float) -> int:
-    """0 like a real person, 1 unusual, 2 stylised, 3 like nobody."""
+    """0 like a real person, 1 unusual, 2 unlikely, 3 like nobody."""
     return sum(distance > limit for limit in FACE_LIMITS)
 
 

@@ -45,6 +45,22 @@ def remove_animation(mesh: bpy.types.Mesh, prefix: str) -> None:
         mesh.animation_data_clear()
 
 
+def rename_animation(mesh: bpy.types.Mesh, prefix: str, new_prefix: str) -> None:
+    """Make keyframes and drivers of all data paths that start with `prefix` act on `new_prefix`, also in NLA strips.
+
+    Actions that others use too stay as they are: the mesh gets copies.
+    """
+    data = mesh.animation_data
+    if data is None:
+        return
+    for owner in _owners(data):
+        if any(curve.data_path.startswith(prefix) for curve in _curves(owner)):
+            _make_action_single_user(owner)
+    for curve in [*data.drivers, *(curve for owner in _owners(data) for curve in _curves(owner))]:
+        if curve.data_path.startswith(prefix):
+            curve.data_path = new_prefix + curve.data_path.removeprefix(prefix)
+
+
 def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str]) -> int:
     """Key data paths on the current frame if Auto Keying is on.
 

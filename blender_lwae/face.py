@@ -86,16 +86,18 @@ def shown_whole(mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray) -> np.
 def store_code(
     mesh: bpy.types.Mesh, model: FaceModel, code: np.ndarray, parts: Iterable[int], whole: np.ndarray | None = None
 ) -> list[str]:
-    """Set the sliders and the rest of some parts from a code; call with `sync` paused, then `sync.follow`.
+    """Make some parts what a code says; call with `sync` paused, then `sync.follow`.
+
+    Donors give nothing more to these parts: else the face would not show the code.
 
     Args:
-        code: float32 [D], of the face before donors are mixed in.
+        code: float32 [D].
         parts: numbers of the parts to take from it; the others stay exactly as they are.
         whole: values for the sliders of the whole face, float32 [W]. When left out, they show what the code says
             (`shown_whole`) if it is taken for all parts, and else stay where they are.
 
     Returns:
-        Data paths of the sliders that were set.
+        Data paths of the sliders and the donors' amounts that were set.
     """
     state = mesh.lwae
     chosen = set(parts)
@@ -124,12 +126,16 @@ def store_code(
         for _ in range(2):  # The parts that stay do not follow the whole face's sliders, to the last bit.
             rest[stays] += (was - shape.own_code(mesh, model))[stays]
             state.rest = shape.encode_numbers(rest)
+    for donor_number, donor in enumerate(state.donors):
+        for index in sorted(chosen):
+            donor.amounts[index].value = 0
+            paths.append(f"lwae.donors[{donor_number}].amounts[{index}].value")
     return paths
 
 
 def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:
     """What a face with these values shows, as text. Needs no model, so that opening a file is quick."""
-    held = (state.keep_lids, state.keep_neck and state.neck_edge, state.keep_neck)
+    held = (state.keep_lids, state.keep_neck and state.neck_edge, state.keep_neck, state.asymmetry_seed)
     base = zlib.crc32(repr((state.model_hash, state.rest, [donor.code for donor in state.donors], held)).encode())
     return f"{base:08x}:{shape.encode_numbers(values)}"
 

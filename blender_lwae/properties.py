@@ -6,6 +6,7 @@ import bpy
 from bpy.props import (
     BoolProperty,
     CollectionProperty,
+    EnumProperty,
     FloatProperty,
     IntProperty,
     PointerProperty,
@@ -55,6 +56,29 @@ def _part_seed_typed(part, _context) -> None:
 def _gallery_seed_typed(state, _context) -> None:
     if not sync.is_paused():
         bpy.ops.lwae.more_like_this("INVOKE_DEFAULT", seed=state.gallery_seed)
+
+
+def _mix_seed_typed(state, _context) -> None:
+    if not sync.is_paused():
+        from . import mix
+
+        mesh = state.id_data
+        animation.auto_key(bpy.context, mesh, mix.shuffle(mesh, state.mix_seed))
+
+
+def _all_amounts(donor) -> float:
+    locked = [part.locked for part in donor.id_data.lwae.parts]
+    values = [amount.value for amount, held in zip(donor.amounts, locked, strict=False) if not held]
+    return sum(values) / len(values) if values else 0.0
+
+
+def _set_all_amounts(donor, value) -> None:
+    from . import mix
+
+    mesh = donor.id_data
+    paths = mix.set_all(mesh, mesh.lwae.donors[:].index(donor), value)
+    sync.follow(mesh)
+    animation.auto_key(bpy.context, mesh, paths)
 
 
 class LwaeControl(PropertyGroup):
@@ -147,10 +171,23 @@ class LwaeAmount(PropertyGroup):
 class LwaeDonor(PropertyGroup):
     """Another face whose parts are mixed in, as it was when it was picked."""
 
-    name: StringProperty(override=OVERRIDE)
+    name: StringProperty(name="Name", description="Name of the donor", override=OVERRIDE)
     # float32 [D], as `shape.encode_numbers` writes.
     code: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     amounts: CollectionProperty(type=LwaeAmount, override=OVERRIDE)
+    all_amounts: FloatProperty(
+        name="All Parts",
+        description="How much of this donor in all parts at once that are not locked",
+        min=-10.0,
+        max=10.0,
+        soft_min=0.0,
+        soft_max=1.0,
+        step=5,
+        precision=2,
+        options={"SKIP_SAVE"},
+        get=_all_amounts,
+        set=_set_all_amounts,
+    )
 
 
 class LwaeFace(PropertyGroup):
@@ -164,6 +201,71 @@ class LwaeFace(PropertyGroup):
     # Sliders of the whole face: age, weight, ...
     whole: CollectionProperty(type=LwaeWholeControl, override=OVERRIDE)
     donors: CollectionProperty(type=LwaeDonor, override=OVERRIDE)
+    donor_index: IntProperty(options={"HIDDEN"}, override=OVERRIDE)
+    mix_view: EnumProperty(
+        name="Show",
+        items=(
+            ("PARTS", "By Part", "Who gives each part, and how much"),
+            ("DONORS", "By Donor", "What the chosen donor gives to each part"),
+        ),
+        override=OVERRIDE,
+        options=set(),
+    )
+    mix_seed: IntProperty(
+        name="Seed",
+        description="Number that the parts were last shuffled from. Type one to get that shuffle of these donors again",
+        min=0,
+        max=MAX_SEED,
+        override=OVERRIDE,
+        options=set(),
+        update=_mix_seed_typed,
+    )
+    symmetry: FloatProperty(
+        name="Symmetry",
+        description="How alike the left and right side are made: 0 leaves the face as it is, 1 makes it symmetric",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        step=5,
+        precision=2,
+        subtype="FACTOR",
+        override=OVERRIDE,
+        update=_slider_moved,
+    )
+    asymmetry: FloatProperty(
+        name="Exaggerate",
+        description="How much more the left and right side differ than they do by themselves: 1 doubles the difference",
+        default=0.0,
+        min=0.0,
+        max=20.0,
+        soft_max=5.0,
+        step=5,
+        precision=2,
+        override=OVERRIDE,
+        update=_slider_moved,
+    )
+    random_asymmetry: FloatProperty(
+        name="Random",
+        description="Adds differences between the left and right side as people have them: 1 is as much as usual",
+        default=0.0,
+        min=-20.0,
+        max=20.0,
+        soft_min=0.0,
+        soft_max=5.0,
+        step=5,
+        precision=2,
+        override=OVERRIDE,
+        update=_slider_moved,
+    )
+    asymmetry_seed: IntProperty(
+        name="Seed",
+        description="Another number gives other differences between left and right",
+        min=0,
+        max=MAX_SEED,
+        override=OVERRIDE,
+        options=set(),
+        update=_slider_moved,
+    )
     # What no slider holds of the code: float32 [D], as `shape.encode_numbers` writes; empty means zeros.
     rest: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     keep_lids: BoolProperty(

@@ -4,7 +4,7 @@
     values  = sliders, donors' amounts, settings         (`read_values`: all that can be animated)
     own     = rest + C sliders                           (`own_code`)
     code_k  = own_k + sum_j amount_jk (donor_j,k - own_k)  (`read_code`)
-    vertices = decoder(code), then what acts on vertices   (`shape`)
+    vertices = decoder(code), then what acts on them (`shape`)
 
 Nothing here writes; see `sync`.
 """
@@ -16,11 +16,11 @@ import base64
 import bpy
 import numpy as np
 
-from . import models
+from . import models, sides
 from .backend.model import FaceModel
 
 # Numbers of the face itself, beside its sliders, that shape it: names of float properties of `mesh.lwae`.
-SETTINGS: tuple[str, ...] = ()
+SETTINGS: tuple[str, ...] = sides.SETTINGS
 
 
 def read_values(state: bpy.types.PropertyGroup) -> np.ndarray:
@@ -89,6 +89,11 @@ def read_code(
     return own + (amounts * (donors - own)).sum(axis=0, dtype=np.float32)
 
 
+def seen_code(mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray) -> np.ndarray:
+    """A code that shows what values stand for, symmetry included, to hundredths of a mm: float32 [D]."""
+    return sides.seen_code(model, read_code(mesh, model, values), settings(values), mesh.lwae.asymmetry_seed)
+
+
 def shape(
     mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray, own: np.ndarray | None = None
 ) -> np.ndarray:
@@ -97,11 +102,12 @@ def shape(
     Args:
         own: another code to show in place of the face's own, under its donors and settings.
     """
-    return hold(mesh.lwae, model, models.decoder(model).decode_one(read_code(mesh, model, values, own)))
+    decoded = models.decoder(model).decode_one(read_code(mesh, model, values, own))
+    return _hold(mesh.lwae, model, sides.apply(model, decoded, settings(values), mesh.lwae.asymmetry_seed))
 
 
-def hold(state: bpy.types.PropertyGroup, model: FaceModel, vertices: np.ndarray) -> np.ndarray:
-    """Decoded vertices, float32 [N, 3] in mm, with what a face holds in place: its lids, the edge of its neck."""
+def _hold(state: bpy.types.PropertyGroup, model: FaceModel, vertices: np.ndarray) -> np.ndarray:
+    """Vertices, float32 [N, 3] in mm, with what a face holds in place: its lids, the edge of its neck."""
     tools = models.tools(model)
     if state.keep_lids:
         vertices = tools.lids.drape(vertices)

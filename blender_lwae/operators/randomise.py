@@ -27,7 +27,7 @@ def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str
         return []
     model = face.model_of(mesh)
     kept = face.whole_kept(mesh.lwae)
-    code = sample_parts(model, shape.own_code(mesh, model), free, face_rng(seed, 0), strength, kept)
+    code = sample_parts(model, shape.read_code(mesh, model), free, face_rng(seed, 0), strength, kept)
     with sync.paused():
         paths = face.store_code(mesh, model, code, free, face.shown_whole(mesh, model, code))
         mesh.lwae.seed = seed
@@ -50,7 +50,7 @@ def randomise_part(mesh: bpy.types.Mesh, name: str, seed: int, strength: float) 
         return []
     part = model.part_index(name)
     kept = face.whole_kept(mesh.lwae)
-    code = sample_parts(model, shape.own_code(mesh, model), [part], face_rng(seed, part), strength, kept)
+    code = sample_parts(model, shape.read_code(mesh, model), [part], face_rng(seed, part), strength, kept)
     with sync.paused():
         paths = face.store_code(mesh, model, code, [part])
         mesh.lwae.parts[part].seed = seed

@@ -6,6 +6,7 @@ import bpy
 from .. import face
 from ..operators.common import active_face
 from .common import FacesTab
+from .plausibility import draw_mark
 
 
 class LWAE_PT_parts(FacesTab, bpy.types.Panel):
@@ -21,8 +22,8 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
         usable = face.trouble_seen(mesh) is None and not mesh.library
         if mesh.lwae.whole:
             self.draw_whole(mesh.lwae, usable)
-        for index, part in enumerate(mesh.lwae.parts):
-            self.draw_part(part, usable, default_closed=index > 0 or bool(mesh.lwae.whole))
+        for index in range(len(mesh.lwae.parts)):
+            self.draw_part(mesh, index, usable)
 
     def draw_whole(self, state, usable):
         header, body = self.layout.panel("lwae_whole")
@@ -39,9 +40,11 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
             row.prop(control, "value", text=control.name, slider=True)
             row.prop(control, "locked", text="", icon="LOCKED" if control.locked else "UNLOCKED")
 
-    def draw_part(self, part, usable, default_closed):
-        header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=default_closed)
+    def draw_part(self, mesh, index, usable):
+        part = mesh.lwae.parts[index]
+        header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=index > 0 or bool(mesh.lwae.whole))
         header.label(text=part.name.capitalize())
+        draw_mark(header, mesh, index)
         row = header.row(align=True)
         buttons = row.row(align=True)
         buttons.enabled = not part.locked

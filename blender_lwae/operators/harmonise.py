@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Make parts of different people fit one another, at a price that is shown."""
+
+from __future__ import annotations
+
+import math
+import threading
+from functools import partial
+
+import bpy
+import numpy as np
+from bpy.props import EnumProperty, FloatProperty
+
+from .. import analysis, face, mix, models, shape, sync
+from ..backend.errors import LwaeError
+from ..backend.mix import main_donors, share_kept
+from .common import active_face, change, poll_writable_face
+
+
+def donor_labels(mesh: bpy.types.Mesh, by: str) -> list[int]:
+    """Who each part comes from, K labels: by the mix where it says "DONORS", else each part by itself."""
+    labels = main_donors(mix.read_amounts(mesh.lwae)).tolist() if by == "DONORS" else []
+    return labels if len(set(labels)) > 1 else list(range(len(mesh.lwae.parts)))
+
+
+def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[str], float, float]:
+    """Pull the parts that are not locked to where they fit one another; the mix becomes the face's own.
+
+    Returns:
+        Data paths that were set (none when all is locked), and the price: see `backend.mix.share_kept`.
+
+    Raises:
+        LwaeError: when the model cannot be harmonised.
+    """
+    model = face.model_of(mesh)
+    free = [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
+    own, mixed = shape.own_code(mesh, model), shape.read_code(mesh, model)
+    moved = analysis.of(model).harmoniser(mixed[None], amount, donor_labels(mesh, by))[0]
+    for index, part in enumerate(mesh.lwae.parts):
+        if part.locked:
+            moved[model.part_slice(index)] = mixed[model.part_slice(index)]
+    price = share_kept(models.decoder(model), own, mixed, moved)
+    with sync.paused():
+        paths = face.store_code(mesh, model, moved, free) if free else []
+    return paths, *price
+
+
+class LWAE_OT_harmonise(bpy.types.Operator):
+    """Make the parts of this face fit one another as those of one person do. Locked parts stay; the mix becomes the
+    face's own, with sliders as before"""
+
+    bl_idname = "lwae.harmonise"
+    bl_label = "Harmonise"
+    bl_options = {"REGISTER", "UNDO"}
+
+    amount: FloatProperty(
+        name="Amount",
+        description="How far towards real people: 0 changes nothing, 1 is all the way and costs most of the donors",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        subtype="FACTOR",
+        precision=2,
+    )
+    by: EnumProperty(
+        name="Parts",
+        items=(
+            ("DONORS", "As Mixed", "Parts of one donor belong together already and move little"),
+            ("SINGLE", "Each by Itself", "Every part counts as somebody else's"),
+        ),
+        description="Which parts count as one person's",
+        options={"SKIP_SAVE"},
+    )
+    moved: FloatProperty(options={"HIDDEN", "SKIP_SAVE"})
+    kept: FloatProperty(default=-1.0, options={"HIDDEN", "SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context):
+        if not poll_writable_face(cls, context):
+            return False
+        mesh = active_face(context)
+        if all(part.locked for part in mesh.lwae.parts):
+            cls.poll_message_set("All parts are locked. Unlock one first.")
+            return False
+        if face.model_of(mesh).preset != "local":
+            cls.poll_message_set("Faces of this model cannot be harmonised: it has no linear parts.")
+            return False
+        return True
+
+    def draw(self, _context):
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "amount")
+        layout.prop(self, "by")
+        for line in self.price():
+            layout.label(text=line, translate=False)
+
+    def price(self) -> list[str]:
+        translate = bpy.app.translations.pgettext_iface
+        lines = [translate("Moved {:.2f} mm on average").format(self.moved)]
+        if self.kept >= 0:
+            lines.append(translate("{:.0%} of what the donors gave stays").format(self.kept))
+        return lines
+
+    def invoke(self, context, _event):
+        mesh = active_face(context)
+        self._analysis = analysis.of(face.model_of(mesh))
+        self._labels = donor_labels(mesh, self.by)
+        self._error = None
+        self._thread = threading.Thread(target=self._prepare, name="lwae harmonise", daemon=True)
+        self._thread.start()
+        # Nothing to wait for once these donors were harmonised before.
+        self._thread.join(0.02)
+        if not self._thread.is_alive():
+            return self._finish(context)
+        self._timer = context.window_manager.event_timer_add(0.05, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        context.window.cursor_modal_set("WAIT")
+        context.workspace.status_text_set("Harmonise: looking how real people's parts go together. Esc cancels.")
+        return {"RUNNING_MODAL"}
+
+    def _prepare(self) -> None:
+        try:
+            self._analysis.harmoniser.prepare(self._labels)
+        except (LwaeError, np.linalg.LinAlgError, MemoryError) as error:
+            self._error = error
+
+    def modal(self, context, event):
+        if event.type == "ESC":
+            self._stop_waiting(context)
+            return {"CANCELLED"}
+        if event.type != "TIMER" or self._thread.is_alive():
+            return {"RUNNING_MODAL"}
+        self._stop_waiting(context)
+        return self._finish(context)
+
+    def cancel(self, context):
+        self._stop_waiting(context)
+
+    def _stop_waiting(self, context) -> None:
+        context.window_manager.event_timer_remove(self._timer)
+        context.window.cursor_modal_restore()
+        context.workspace.status_text_set(None)
+
+    def _finish(self, context):
+        if self._error is not None:
+            self.report({"ERROR"}, f"This face cannot be harmonised: {self._error}")
+            return {"CANCELLED"}
+        if not self.poll(context):
+            return {"CANCELLED"}
+        # What the redo panel may ask for next.
+        threading.Thread(target=self._analysis.harmoniser.prepare, name="lwae harmonise", daemon=True).start()
+        return self.execute(context)
+
+    def execute(self, context):
+        mesh = active_face(context)
+        result = change(self, context, mesh, partial(self._harmonise, mesh))
+        if result == {"FINISHED"}:
+            self.report({"INFO"}, ", ".join(self.price()))
+        return result
+
+    def _harmonise(self, mesh) -> list[str]:
+        paths, self.moved, kept = harmonise_face(mesh, self.amount, self.by)
+        self.kept = -1.0 if math.isnan(kept) else kept
+        return paths
+
+
+register, unregister = bpy.utils.register_classes_factory((LWAE_OT_harmonise,))

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Parts of other faces."""
+
+import bpy
+
+from .. import face, mix
+from ..backend.mix import OWN, main_donors
+from ..operators.common import active_face
+from .common import FacesTab
+
+
+class LWAE_UL_donors(bpy.types.UIList):
+    bl_idname = "LWAE_UL_donors"
+
+    def draw_item(self, _context, layout, _data, item, _icon, _active_data, _active_property, _index=0, _flag=0):
+        row = layout.row(align=True)
+        row.prop(item, "name", text="", icon="USER", emboss=False, translate=False)
+        used = sum(1 for amount in item.amounts if amount.value)
+        side = row.row()
+        side.alignment = "RIGHT"
+        side.active = bool(used)
+        side.label(text=str(used) if used else "–", translate=False)
+
+
+class LWAE_PT_mix(FacesTab, bpy.types.Panel):
+    bl_idname = "LWAE_PT_mix"
+    bl_label = "Mix"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context):
+        return active_face(context) is not None
+
+    def draw(self, context):
+        layout, mesh = self.layout, active_face(context)
+        state = mesh.lwae
+        usable = face.trouble(mesh) is None and not mesh.library
+        self.draw_donors(layout, state)
+        row = layout.row(align=True)
+        row.operator("lwae.shuffle_parts", icon="FILE_REFRESH")
+        seed = row.row(align=True)
+        seed.enabled = usable and len(state.donors) > 0
+        seed.prop(state, "mix_seed")
+        if not len(state.donors):
+            return
+        layout.row().prop(state, "mix_view", expand=True)
+        body = layout.column()
+        body.enabled = usable
+        if state.mix_view == "PARTS":
+            amounts = mix.read_amounts(state)
+            givers = main_donors(amounts).tolist()
+            for part in range(len(state.parts)):
+                self.draw_part(body, state, part, givers[part], amounts[:, part])
+        elif 0 <= state.donor_index < len(state.donors):
+            self.draw_donor(body, state, state.donors[state.donor_index])
+        layout.operator("lwae.bake_mix", icon="CHECKMARK")
+
+    @staticmethod
+    def draw_donors(layout, state):
+        if not len(state.donors):
+            column = layout.column(align=True)
+            column.operator("lwae.add_donors", icon="ADD")
+            column.menu("LWAE_MT_add_donor", text="Add Donor from Scene")
+            return
+        row = layout.row()
+        row.template_list("LWAE_UL_donors", "", state, "donors", state, "donor_index", rows=3, maxrows=6)
+        column = row.column(align=True)
+        column.menu("LWAE_MT_add_donor", text="", icon="ADD")
+        active = state.donors[state.donor_index].name if 0 <= state.donor_index < len(state.donors) else ""
+        column.operator("lwae.remove_donor", text="", icon="REMOVE").donor = active
+        column.separator()
+        column.operator("lwae.refresh_donors", text="", icon="FILE_REFRESH")
+
+    @staticmethod
+    def draw_part(layout, state, part, giver, amounts):
+        """Who gives a part, with a slider; where several do, a slider for each below."""
+        split = layout.split(factor=0.3, align=True)
+        name = split.row()
+        name.label(text=state.parts[part].name.capitalize(), icon="LOCKED" if state.parts[part].locked else "NONE")
+        right = split.row(align=True)
+        right.context_pointer_set("lwae_part", state.parts[part])
+        giving = [number for number, amount in enumerate(amounts) if amount]
+        if not giving:
+            right.menu("LWAE_MT_part_donor", text="Own")
+            return
+        names = " + ".join(state.donors[number].name for number in giving)
+        first = giver if giver != OWN else giving[0]
+        right.menu("LWAE_MT_part_donor", text=state.donors[first].name if len(giving) == 1 else names, translate=False)
+        if len(giving) == 1:
+            right.prop(state.donors[first].amounts[part], "value", text="", slider=True)
+            return
+        below = layout.split(factor=0.3, align=True)
+        below.label()
+        column = below.column(align=True)
+        for number in giving:
+            donor = state.donors[number]
+            column.prop(donor.amounts[part], "value", text=donor.name, slider=True, translate=False)
+
+    @staticmethod
+    def draw_donor(layout, state, donor):
+        """All sliders of one donor."""
+        layout.prop(donor, "all_amounts", slider=True)
+        column = layout.column(align=True)
+        for part, amount in zip(state.parts, donor.amounts, strict=False):
+            icon = "LOCKED" if part.locked else "NONE"
+            column.prop(amount, "value", text=part.name.capitalize(), slider=True, icon=icon)
+
+
+register, unregister = bpy.utils.register_classes_factory((LWAE_UL_donors, LWAE_PT_mix))

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How like a real person the face is, and which parts went wild."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import bpy
+
+from .. import analysis, face, shape
+from ..backend.errors import LwaeError
+from ..backend.plausibility import FACE_LIMITS, PART_LIMIT, grade
+from ..operators.common import active_face
+from .common import FacesTab
+
+WORDS = ("Like a real person", "Unusual", "Unlikely", "Like nobody")
+KEPT_VERDICTS = 32
+
+
+class Verdict(NamedTuple):
+    """Of a face: its distance in standard deviations, and for each part whether it went wild."""
+
+    distance: float
+    wild: tuple[bool, ...]
+
+
+# By what a face's vertices show, which is text on the mesh, so that redrawing costs a look-up.
+_verdicts: dict[str, Verdict] = {}
+
+
+def verdict(mesh: bpy.types.Mesh) -> Verdict | None:
+    """Of what the vertices show, an edit by hand apart; None while it is not known."""
+    shown = mesh.lwae.applied
+    if shown in _verdicts:
+        return _verdicts[shown]
+    try:
+        model = face.model_of(mesh)
+        known = analysis.ready(model)
+        if known is None or not shown:
+            return None
+        distances, parts = known.plausibility(shape.seen_code(mesh, model, face.applied_values(mesh.lwae)))
+    except (LwaeError, ValueError):  # ValueError: written by a version with other sliders; the panel says so.
+        return None
+    while len(_verdicts) >= KEPT_VERDICTS:
+        _verdicts.pop(next(iter(_verdicts)))
+    _verdicts[shown] = Verdict(float(distances[0]), tuple((parts[0] > PART_LIMIT).tolist()))
+    return _verdicts[shown]
+
+
+def draw_mark(layout: bpy.types.UILayout, mesh: bpy.types.Mesh, part: int) -> None:
+    """A warning sign on a part that does not go with the others."""
+    found = verdict(mesh)
+    if found is not None and found.wild[part]:
+        layout.label(text="", icon="ERROR")
+
+
+class LWAE_PT_plausibility(FacesTab, bpy.types.Panel):
+    bl_idname = "LWAE_PT_plausibility"
+    bl_label = "Plausibility"
+    bl_parent_id = "LWAE_PT_face"
+    bl_options = {"HIDE_HEADER"}
+
+    @classmethod
+    def poll(cls, context):
+        return active_face(context) is not None
+
+    def draw(self, context):
+        found = verdict(active_face(context))
+        column = self.layout.column(align=True)
+        text, factor = "", 0.0
+        if found is not None:
+            text = bpy.app.translations.pgettext_iface(WORDS[grade(found.distance)])
+            factor = min(1.0, FACE_LIMITS[0] / max(found.distance, 1e-6))
+        column.progress(factor=factor, text=text)
+        column.operator("lwae.harmonise", icon="MOD_SMOOTH")
+
+
+def register() -> None:
+    bpy.utils.register_class(LWAE_PT_plausibility)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(LWAE_PT_plausibility)
+    _verdicts.clear()

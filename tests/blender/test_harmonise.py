@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plausibility and Harmonise."""
+
+import time
+
+import bpy
+import numpy as np
+import pytest
+from helpers import positions, values
+
+
+@pytest.fixture
+def mixed(new_face, model):
+    """A face whose parts come from itself and two others."""
+    for seed, name in ((1, "Ana"), (2, "Ben"), (3, "Face")):
+        face = new_face()
+        face.name = name
+        bpy.ops.lwae.randomise_face(seed=seed)
+    mesh = bpy.context.object.data
+    for part, name in enumerate(model.part_names):
+        bpy.ops.lwae.give_part(part=name, donor=("", "Ana", "Ben")[part % 3])
+    return mesh
+
+
+def code(addon, mesh, model):
+    return addon("shape").read_code(mesh, model)
+
+
+def distance(addon, mesh, model):
+    return addon("analysis").of(model).plausibility(code(addon, mesh, model))[0][0]
+
+
+def wait_for_analysis(addon, model):
+    deadline = time.monotonic() + 30
+    while not addon("analysis").of(model).warm():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_harmonise_makes_a_mix_plausible_and_editable(mixed, addon, model):
+    mixture, before = code(addon, mixed, model), positions(mixed)
+    strange = distance(addon, mixed, model)
+    assert bpy.ops.lwae.harmonise(amount=0.75) == {"FINISHED"}
+    shown = code(addon, mixed, model)
+    labels = [part % 3 - 1 for part in range(model.part_count)]
+    harmoniser = addon("backend.harmonise").Harmoniser(model)
+    assert np.allclose(shown, harmoniser(mixture[None], 0.75, labels)[0], atol=1e-3)
+    assert distance(addon, mixed, model) < 0.6 * strange
+    assert np.abs(positions(mixed) - before).max() > 1e-4
+    assert not any(amount.value for donor in mixed.lwae.donors for amount in donor.amounts)
+    split = addon("backend.controls").split_code(model, shown)[0]
+    assert np.allclose(values(mixed), split[: len(values(mixed))], atol=1e-3)
+
+
+def test_nothing_changes_at_amount_zero(mixed):
+    before = positions(mixed)
+    bpy.ops.lwae.harmonise(amount=0)
+    assert np.abs(positions(mixed) - before).max() < 1e-6
+
+
+def test_the_price_is_what_the_surface_paid(mixed, addon, model):
+    before = positions(mixed)
+    paths, moved, kept = addon("operators.harmonise").harmonise_face(mixed, 0.5, "DONORS")
+    addon("sync").follow(mixed)
+    assert paths and 0 < kept < 1
+    real = np.linalg.norm(positions(mixed) - before, axis=1).mean() * 1000
+    assert moved == pytest.approx(real, rel=1e-3) and moved > 0.05
+
+
+def test_locked_parts_stay(mixed, addon, model):
+    mixed.lwae.parts[1].locked = True
+    before = code(addon, mixed, model)
+    bpy.ops.lwae.harmonise(amount=0.5)
+    after = code(addon, mixed, model)
+    assert np.array_equal(after[model.part_slice(1)], before[model.part_slice(1)])
+    assert mixed.lwae.donors[0].amounts[1].value == 1, "and still come from whom they came from"
+    assert np.abs(after - before)[model.part_slice(0)].max() > 1e-2
+    for part in mixed.lwae.parts:
+        part.locked = True
+    assert not bpy.ops.lwae.harmonise.poll()
+
+
+def test_without_donors_every_part_counts_by_itself(new_face, addon, model):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=2)
+    before = code(addon, mesh, model)
+    bpy.ops.lwae.harmonise(amount=0.5)
+    wanted = addon("backend.harmonise").Harmoniser(model)(before[None], 0.5)[0]
+    assert np.allclose(code(addon, mesh, model), wanted, atol=1e-3)
+
+
+def test_verdict_of_what_is_seen(mixed, addon, model):
+    plausibility = addon("panels.plausibility")
+    plausibility._verdicts.clear()
+    plausibility.verdict(mixed)
+    wait_for_analysis(addon, model)
+    found = plausibility.verdict(mixed)
+    faces, parts = addon("analysis").of(model).plausibility(code(addon, mixed, model))
+    assert found.distance == pytest.approx(faces[0], rel=1e-4)
+    assert found.wild == tuple(parts[0] > addon("backend.plausibility").PART_LIMIT) and any(found.wild)
+    bpy.ops.lwae.randomise_face(seed=1)
+    again = plausibility.verdict(mixed)
+    assert again.distance < found.distance / 2 and not any(again.wild)
+
+
+def test_a_redraw_costs_a_look_up(mixed, addon, model):
+    plausibility = addon("panels.plausibility")
+    wait_for_analysis(addon, model)
+    plausibility.verdict(mixed)
+    decoder = addon("models").decoder(model)
+    calls = []
+    decoder.decode_one, decoder.decode = (lambda *_: calls.append(1),) * 2
+    try:
+        started = time.perf_counter()
+        for _ in range(100):
+            plausibility.verdict(mixed)
+        each = (time.perf_counter() - started) / 100
+    finally:
+        del decoder.decode_one, decoder.decode
+    print(f"verdict: {each * 1e6:.1f} us")
+    assert not calls and each < 3e-4
+    mixed.lwae.parts[0].controls[0].value += 0.1
+    before = len(plausibility._verdicts)
+    assert plausibility.verdict(mixed) is not None and len(plausibility._verdicts) == before + 1

@@ -132,7 +132,7 @@ def decoder(model: FaceModel, steady: NumpyDecoder, path: str) -> Decoder:
         path: its file.
     """
     settings = model_list.preferences()
-    if settings is None or not settings.gpu_device:
+    if not getattr(settings, "gpu_device", ""):
         return steady
     if _session is None:
         connect()

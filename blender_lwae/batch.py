@@ -39,7 +39,7 @@ class LwaeBatchSettings(bpy.types.PropertyGroup):
         description="Where the faces go. A folder of its own for each run",
         default="//faces",
         subtype="DIR_PATH",
-        options=set(),
+        options={"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (5, 0, 0) else set(),
     )
     kind: EnumProperty(
         name="Faces",
@@ -131,9 +131,11 @@ class LwaeBatchSettings(bpy.types.PropertyGroup):
         options=set(),
     )
     opens_folder: BoolProperty(
-        name="Open Folder When Done", description="Show the folder when the last face is there", default=True,
+        name="Open Folder",
+        description="Show the folder when the last face is there",
+        default=True,
         options=set(),
-    )  # fmt: skip
+    )
 
 
 def model() -> FaceModel:

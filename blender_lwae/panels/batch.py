@@ -36,7 +36,9 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
             self.draw_buttons(context, settings)
 
     def draw_what(self, layout, settings):
-        layout.row().prop(settings, "kind", expand=True)
+        row = layout.row()
+        row.use_property_split = False  # For narrow sidebars.
+        row.prop(settings, "kind", expand=True)
         column = layout.column(align=True)
         if settings.kind == "RANDOM":
             column.prop(settings, "count")

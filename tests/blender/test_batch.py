@@ -64,7 +64,11 @@ def test_portraits_and_one_share(settings, command_line, tmp_path):
     assert {"thumbnails/face_000064.png", "faces.2-of-2.csv", "contact_sheet.2-of-2.png"} < made.keys()
     assert "face_000000.stl" not in made
     options = ("--count", 66, "--seed", 7, "--format", "stl", "--render", "--size", 32, "--shard", "2/2")
-    assert made == command_line(*options)
+    same = command_line(*options)
+    assert made.keys() == same.keys()
+    pictures = [name for name in made if name.startswith("thumbnails")]  # Blender writes the date into them.
+    assert len(pictures) == 2
+    assert all(made[name] == same[name] for name in made if name not in pictures)
 
 
 def test_another_job_in_the_folder_is_refused_with_the_sentence_of_synth(settings, tmp_path, addon):
@@ -83,22 +87,22 @@ def test_another_job_in_the_folder_is_refused_with_the_sentence_of_synth(setting
 
 def test_stopped_and_resumed_with_its_own_settings(settings, command_line, tmp_path, addon):
     """Stopped as Esc does it; the panel meanwhile asks for something else, and Resume takes what the run asked for."""
-    options = ("--count", 3000, "--seed", 2**40, "--strength", 0.123456789, "--units", "mm")
+    options = ("--count", 1200, "--seed", 2**40, "--strength", 0.123456789, "--units", "mm")
     run = addon("synth.child").SynthProcess(["synth", "--out", str(tmp_path / "panel"), *map(str, options)])
     for _ in range(1500):
-        if run.poll() or run.progress.done > 100:
+        if run.poll() or run.progress.done > 50:
             break
         time.sleep(0.02)
-    assert run.progress.total == 3000, run.progress
+    assert run.progress.total == 1200, run.progress
     run.stop()
     run.wait()
     run.poll()
-    assert 100 < run.progress.done < 3000, "it was stopped in the middle"
+    assert 50 < run.progress.done < 1200, "it was stopped in the middle"
     names = set(content(tmp_path / "panel"))
     assert "faces.csv" not in names and not [name for name in names if name.startswith(".")]
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "panel").glob("face_*.ply")}
     assert bpy.ops.lwae.batch_resume() == {"FINISHED"}
-    assert settings.count == 3000 and settings.unit == "mm" and abs(settings.strength - 0.123456789) < 1e-6
+    assert settings.count == 1200 and settings.unit == "mm" and abs(settings.strength - 0.123456789) < 1e-6
     assert all(path.stat().st_mtime_ns == times[path] for path in times), "what was there is not made again"
     assert content(tmp_path / "panel") == command_line(*options)
 

@@ -197,7 +197,7 @@ def main(steps=steps) -> None:
         sys.stderr.flush()
         os._exit(status)
 
-    bpy.app.timers.register(tick, first_interval=1.0)
+    bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
 
 
 if __name__ == "__main__":

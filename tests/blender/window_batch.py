@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs in a Blender with a window, as window_drag.py: makes faces from the panel while the window stays alive.
+
+A picture of the panel at work goes where LWAE_TEST says.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import bpy
+
+sys.path.insert(0, str(Path(__file__).parent))
+from window_drag import SETTINGS, event, main, region, view, window  # noqa: E402
+
+COUNT = 2000
+BLOCKED = 0.05  # Seconds, at most; drawing in software apart.
+
+
+def picture() -> None:
+    if SETTINGS.get("screenshot") and shutil.which("import"):
+        subprocess.run(["import", "-window", "root", SETTINGS["screenshot"]], check=True)
+
+
+def call(operator, *arguments, **options):
+    with bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW")):
+        start = time.perf_counter()
+        result = operator(*arguments, **options)
+        return result, time.perf_counter() - start
+
+
+def until(done, limit=60.0):
+    end = time.monotonic() + limit
+    while not done():
+        assert time.monotonic() < end, "it takes too long"
+        yield 0.1
+
+
+def steps():
+    bpy.ops.extensions.package_install_files(
+        filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
+    )
+    from bl_ext.user_default.blender_lwae import batch
+    from bl_ext.user_default.blender_lwae.panels.batch import LWAE_PT_batch
+
+    # Open and alone in the sidebar, for the picture.
+    bpy.utils.unregister_class(LWAE_PT_batch)
+    LWAE_PT_batch.bl_options, LWAE_PT_batch.bl_order = set(), 0
+    bpy.utils.register_class(LWAE_PT_batch)
+    for item in list(bpy.data.objects):
+        bpy.data.objects.remove(item)
+    view().spaces[0].show_region_ui = True
+    yield 0.5
+    region("UI").active_panel_category = "Faces"
+    folder = Path(tempfile.mkdtemp(prefix="lwae_window_batch_"))
+    settings = bpy.context.scene.lwae_batch
+    settings.folder, settings.count, settings.opens_folder = str(folder / "faces"), COUNT, False
+    yield 0.5
+
+    result, seconds = call(bpy.ops.lwae.batch_make, "INVOKE_DEFAULT")
+    print(f"started in {seconds * 1e3:.1f} ms", flush=True)
+    assert result == {"RUNNING_MODAL"} and seconds < 2 * BLOCKED
+    run = batch.running
+    yield from until(lambda: run.progress.done > COUNT // 5)
+    busy = []
+    for _ in range(20):
+        start = time.perf_counter()
+        run.poll()
+        busy.append(time.perf_counter() - start)
+        yield 0.05
+    print(f"a look at the run takes {max(busy) * 1e3:.2f} ms at most", flush=True)
+    assert max(busy) < BLOCKED
+    picture()
+    yield 0.3
+    assert batch.running is run
+    event("ESC", "PRESS", view().x + 100, view().y + 100)
+    event("ESC", "RELEASE", view().x + 100, view().y + 100)
+    yield from until(lambda: batch.running is None)
+    made = len(list((folder / "faces").glob("face_*.ply")))
+    assert 0 < made < COUNT and not (folder / "faces" / "faces.csv").exists()
+    assert "Resume continues" in batch.last[1], batch.last
+    print(f"stopped after {made} faces", flush=True)
+
+    settings.count = 7  # Resume takes what the run asked for.
+    yield 0.5
+    assert call(bpy.ops.lwae.batch_resume, "INVOKE_DEFAULT")[0] == {"RUNNING_MODAL"}
+    yield from until(lambda: batch.running is None, 120)
+    assert len(list((folder / "faces").glob("face_*.ply"))) == COUNT and settings.count == COUNT, batch.last
+    assert (folder / "faces" / "faces.csv").exists()
+
+    # Another job is refused with the sentence of synth.
+    settings.count = 7
+    call(bpy.ops.lwae.batch_make, "INVOKE_DEFAULT")
+    yield from until(lambda: batch.running is None)
+    assert f"was made with count = {COUNT}, not 7" in batch.last[1]
+    yield 0.5
+
+    # Another file opened meanwhile ends the run.
+    settings.count = COUNT * 10
+    settings.folder = str(folder / "more")
+    call(bpy.ops.lwae.batch_make, "INVOKE_DEFAULT")
+    run = batch.running
+    yield from until(lambda: run.progress.done > 10)
+    call(bpy.ops.wm.read_homefile, use_factory_startup=True, use_empty=False)
+    yield 1.0
+    assert batch.running is None
+    yield from until(lambda: run.poll(), 20)
+    shutil.rmtree(folder)
+    print("stopped, resumed, refused, ended with the file", flush=True)
+
+
+if __name__ == "__main__":
+    main(steps)

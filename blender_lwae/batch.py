@@ -139,7 +139,7 @@ class LwaeBatchSettings(bpy.types.PropertyGroup):
 
 
 def model() -> FaceModel:
-    """The model whose faces are made.
+    """The model whose faces are made: that of new faces.
 
     Raises:
         LwaeError: when it is missing or damaged.
@@ -176,7 +176,8 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
     seed, strength = settings.seed, float(f"{settings.strength:.6g}")
     if asked is not None:
         seed, strength = asked["seed"], asked["strength"]
-    words = ["synth", "--out", str(folder(settings)), "--seed", str(seed), "--format", settings.format]
+    words = ["synth", "--model", models.path_of(model()), "--out", str(folder(settings)), "--seed", str(seed)]
+    words += ["--format", settings.format]
     words += ["--strength", repr(strength)]
     if settings.kind == "RANDOM":
         words += ["--count", str(settings.count)]

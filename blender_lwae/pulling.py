@@ -162,14 +162,16 @@ class Snapshot:
         state = mesh.lwae
         self._mesh = mesh
         self._texts = {name: getattr(state, name) for name in ("rest", "applied", "stamp")}
-        self._values = [[control.value for control in part.controls] for part in state.parts]
+        groups = [*(part.controls for part in state.parts), state.whole]
+        self._values = [[control.value for control in controls] for controls in groups]
         self._positions = writer.Positions(mesh)
 
     def restore(self) -> None:
         state = self._mesh.lwae
         with sync.paused():
-            for part, values in zip(state.parts, self._values, strict=True):
-                for control, value in zip(part.controls, values, strict=True):
+            groups = [*(part.controls for part in state.parts), state.whole]
+            for controls, values in zip(groups, self._values, strict=True):
+                for control, value in zip(controls, values, strict=True):
                     control.value = value
         for name, text in self._texts.items():
             setattr(state, name, text)

@@ -259,6 +259,10 @@ class LWAE_OT_pull_radius(bpy.types.Operator):
     bl_label = "Pull Radius"
     bl_options = {"INTERNAL"}
 
+    @classmethod
+    def poll(cls, context):
+        return poll_writable_face(cls, context)
+
     def invoke(self, context, event):
         self._settings = context.scene.lwae_pull
         self._before, self._start = self._settings.radius, event.mouse_x

@@ -10,8 +10,9 @@ from conftest import ADDON
 from helpers import face_controls, slide
 
 # Operators that change nothing of the file, and so need no undo step.
-CHANGE_NOTHING = {"more_like_this", "close_gallery", "export_face", "save_asset"}
-NEED_NO_FACE = {"add_face", "import_face"}
+BATCH = {"batch_make", "batch_afresh", "batch_resume", "batch_stop", "batch_open"}
+CHANGE_NOTHING = {"more_like_this", "close_gallery", "export_face", "save_asset", "pull_radius"} | BATCH
+NEED_NO_FACE = {"add_face", "import_face"} | BATCH
 HANDLERS = [name for name in dir(bpy.app.handlers) if isinstance(getattr(bpy.app.handlers, name), list)]
 
 

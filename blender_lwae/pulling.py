@@ -80,9 +80,8 @@ class FacePull:
         self._own = shape.own_code(mesh, self._model)
         self._seen = shape.read_code(mesh, self._model)
         self._vertices = writer.read_positions(mesh) * np.float32(MM_PER_METRE)
-        shares = np.ones(self._model.part_count)
-        for donor in mesh.lwae.donors:
-            shares -= [amount.value for amount in donor.amounts]
+        self._amounts = [[amount.value for amount in donor.amounts] for donor in mesh.lwae.donors]
+        shares = 1 - np.sum(self._amounts, axis=0) if self._amounts else np.ones(self._model.part_count)
         self._parts = [
             index
             for index, part in enumerate(mesh.lwae.parts)
@@ -118,6 +117,8 @@ class FacePull:
         Raises:
             LwaeError: when nothing that could move is free, or the model has no mirror image there.
         """
+        # Where symmetry is on, what happens to one side is shown on both.
+        mirror = mirror or self.mesh.lwae.symmetry >= 0.5
         if (radius, mirror, part_only) == self._options:
             return
         free = tuple(self._parts)
@@ -150,7 +151,11 @@ class FacePull:
             columns = self._model.part_slice(part)
             own[columns] += (code[columns] - self._seen[columns]) / self._shares[columns]
         with sync.paused():
-            self.paths = face.store_code(self.mesh, self._model, own, self._free)
+            paths = face.store_code(self.mesh, self._model, own, self._free)
+            for donor, values in zip(self.mesh.lwae.donors, self._amounts, strict=True):  # They go on giving.
+                for amount, value in zip(donor.amounts, values, strict=True):
+                    amount.value = value
+        self.paths = [path for path in paths if not path.startswith("lwae.donors")]
         sync.write(self.mesh)
         return writer.read_positions(self.mesh) * np.float32(MM_PER_METRE)
 
@@ -162,17 +167,19 @@ class Snapshot:
         state = mesh.lwae
         self._mesh = mesh
         self._texts = {name: getattr(state, name) for name in ("rest", "applied", "stamp")}
-        groups = [*(part.controls for part in state.parts), state.whole]
-        self._values = [[control.value for control in controls] for controls in groups]
+        self._values = [[control.value for control in controls] for controls in _sliders(state)]
         self._positions = writer.Positions(mesh)
 
     def restore(self) -> None:
         state = self._mesh.lwae
         with sync.paused():
-            groups = [*(part.controls for part in state.parts), state.whole]
-            for controls, values in zip(groups, self._values, strict=True):
+            for controls, values in zip(_sliders(state), self._values, strict=True):
                 for control, value in zip(controls, values, strict=True):
                     control.value = value
         for name, text in self._texts.items():
             setattr(state, name, text)
         self._positions.restore()
+
+
+def _sliders(state: bpy.types.PropertyGroup) -> list:
+    return [*(part.controls for part in state.parts), state.whole, *(donor.amounts for donor in state.donors)]

@@ -182,6 +182,18 @@ def test_donors_are_pulled_through(new_face, addon, model):
     assert np.linalg.norm((positions(mesh) - before)[tip] * 1000 - (0, -5, 0)) < 0.5
     ears = model.part_slice(model.part_index("ears"))
     assert np.array_equal(addon("shape").own_code(mesh, model)[ears], own[ears])
+    assert donor.amounts["nose"].value == 0.5, "the donor goes on giving"
+
+
+@pytest.mark.parametrize("symmetry", [0.5, 1.0])
+def test_point_follows_under_symmetry(new_face, symmetry):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=8)
+    mesh.lwae.symmetry = symmetry
+    before = positions(mesh)
+    cheek = int(np.linalg.norm(before - (0.038, -0.033, -0.045), axis=1).argmin())
+    pull(mesh, cheek, (0.003, 0, 0))
+    assert np.linalg.norm((positions(mesh) - before)[cheek] * 1000 - (3, 0, 0)) < 0.4
 
 
 def test_one_undo_step(new_face):

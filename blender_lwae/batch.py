@@ -7,7 +7,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, BoolVectorProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from . import models
+from . import model_list, models
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
 from .properties import MAX_SEED
@@ -176,7 +176,7 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
     seed, strength = settings.seed, float(f"{settings.strength:.6g}")
     if asked is not None:
         seed, strength = asked["seed"], asked["strength"]
-    words = ["synth", "--model", models.path_of(model()), "--out", str(folder(settings)), "--seed", str(seed)]
+    words = ["synth", "--model", str(model_list.by_key("").path), "--out", str(folder(settings)), "--seed", str(seed)]
     words += ["--format", settings.format]
     words += ["--strength", repr(strength)]
     if settings.kind == "RANDOM":

@@ -24,6 +24,7 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
             return
         column = layout.column()
         column.enabled = batch.running is None
+        column.label(text=f"Model: {model.name}")
         self.draw_what(column, settings)
         self.draw_parts(column, settings, model)
         self.draw_files(column, settings)

@@ -225,8 +225,9 @@ def test_pull_says_why_not(new_face, addon):
     assert not bpy.ops.lwae.pull.poll(), "an edit by hand is not overwritten"
 
 
-def test_auto_keying(new_face):
+def test_auto_keying(new_face, monkeypatch):
     mesh = new_face().data
+    monkeypatch.setattr(bpy.context.preferences.edit, "use_keyframe_insert_available", False)
     bpy.context.scene.tool_settings.use_keyframe_insert_auto = True
     pull(mesh, nose_tip(mesh), (0, -0.005, 0))
     assert mesh.animation_data.action is not None

@@ -16,7 +16,7 @@ from pathlib import Path
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
-from window_drag import SETTINGS, event, main, region, view, window  # noqa: E402
+from window_drag import SETTINGS, event, main, open_panel, region, view, window  # noqa: E402
 
 COUNT = 2000
 BLOCKED = 0.05  # Seconds, at most; drawing in software apart.
@@ -48,10 +48,7 @@ def steps():
     from bl_ext.user_default.blender_lwae import batch
     from bl_ext.user_default.blender_lwae.panels.batch import LWAE_PT_batch
 
-    # Open and alone in the sidebar, for the picture.
-    bpy.utils.unregister_class(LWAE_PT_batch)
-    LWAE_PT_batch.bl_options, LWAE_PT_batch.bl_order = set(), 0
-    bpy.utils.register_class(LWAE_PT_batch)
+    open_panel(LWAE_PT_batch)
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
     view().spaces[0].show_region_ui = True

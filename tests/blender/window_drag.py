@@ -41,6 +41,13 @@ def event(kind: str, value: str, x: float, y: float) -> None:
     window().event_simulate(type=kind, value=value, x=int(x), y=int(y))
 
 
+def open_panel(cls) -> None:
+    """Show a panel of the Faces tab open and before the others."""
+    bpy.utils.unregister_class(cls)
+    cls.bl_options, cls.bl_order = set(), -1
+    bpy.utils.register_class(cls)
+
+
 def below_top(rows: float) -> float:
     return region("UI").y + region("UI").height - rows * 20 * bpy.context.preferences.system.ui_scale
 

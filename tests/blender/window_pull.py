@@ -15,7 +15,7 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from window_drag import SETTINGS, event, main, region, view, window  # noqa: E402
+from window_drag import SETTINGS, event, main, open_panel, region, view, window  # noqa: E402
 
 
 def picture(name: str) -> None:
@@ -43,6 +43,9 @@ def steps():
     bpy.ops.extensions.package_install_files(
         filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
     )
+    from bl_ext.user_default.blender_lwae.panels.pull import LWAE_PT_pull
+
+    open_panel(LWAE_PT_pull)
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
     view().spaces[0].show_region_ui = True

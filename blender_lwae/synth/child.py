@@ -51,6 +51,7 @@ class SynthProcess:
         self._process = subprocess.Popen(
             [*lwae_command(), *arguments, "--leash"], text=True, encoding="utf-8", errors="replace", **pipes, **hidden
         )
+        self._last = ""
         self._lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -63,7 +64,7 @@ class SynthProcess:
         """
         ended = not self._reader.is_alive() and self._process.poll() is not None
         while not self._lines.empty():
-            line = self._lines.get()
+            line = self._last = self._lines.get() or self._last
             found = PROGRESS.match(line)
             if found:
                 self.progress.done, self.progress.total = int(found[1]), int(found[2])
@@ -71,7 +72,8 @@ class SynthProcess:
             elif line.startswith("lwae: "):
                 self.progress.error = line.removeprefix("lwae: ")
         if ended and self._process.returncode and not self.progress.error:
-            self.progress.error = f"The process that makes the faces ended with exit code {self._process.returncode}."
+            code = self._process.returncode
+            self.progress.error = f"The process that makes the faces ended with exit code {code}: {self._last}"
         return ended
 
     def stop(self) -> None:

@@ -182,6 +182,7 @@ class Pull:
         free: Iterable[int],
         radius: float,
         mirror: bool = False,
+        kept: np.ndarray | None = None,
     ):
         """
         Args:
@@ -191,6 +192,7 @@ class Pull:
             free: numbers of the parts that may change; the others' codes stay to the last bit.
             radius: mm, how far the surroundings go along.
             mirror: pull the same point of the other side as in a mirror.
+            kept: [n, D], linear readings of the code (age, ...) that stay what they are.
 
         Raises:
             LwaeError: when no part is free, or the model is not symmetric there.
@@ -206,12 +208,20 @@ class Pull:
         along = puller.surroundings(puller.falloffs(vertices, points, radius), space)
         held = (STIFFNESS * radius) ** 2
         loose = 1 / (1 + space.spread / held)  # covariance of y when all anchors are held where they are
-        along = loose[:, None] * along / held
+        bound = np.zeros((0, len(loose))) if kept is None else kept.astype(np.float64) @ space.basis
+        shares = loose[:, None] * bound.T
+        bound = np.linalg.solve(bound @ shares + 1e-9 * np.eye(len(bound)), shares.T)
+
+        def given(fields: np.ndarray) -> np.ndarray:
+            """Times that covariance when also the readings are kept, [R, n]."""
+            return loose[:, None] * fields - shares @ (bound @ fields)
+
+        along = given(along) / held
         rows = puller.rows(self._code, self._handles, space)
-        covariance = (rows * loose) @ rows.T
+        covariance = rows @ given(rows.T)
         noise = POINT_NOISE**2 * np.eye(len(rows))
         gain = np.linalg.solve(covariance + noise, np.eye(len(rows)) - rows @ along)
-        self._matrix = along + loose[:, None] * (rows.T @ gain)  # y for each mm of d
+        self._matrix = along + given(rows.T @ gain)  # y for each mm of d
         self._reached = rows @ self._matrix  # what of d is reached, to first order
         # Directions of d that are independent among people, and the face's coordinate along each.
         energies, self._directions = np.linalg.eigh(self._matrix.T @ self._matrix)

@@ -10,6 +10,7 @@ from mathutils.bvhtree import BVHTree
 from mathutils.interpolate import poly_3d_calc
 
 from . import face, models, shape, sync, writer
+from .backend.controls import readouts
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE
 from .backend.pull import Handle, Pull, Puller
@@ -128,7 +129,8 @@ class FacePull:
                 reason = "locked" if self.mesh.lwae.parts[part].locked else "its donors' alone"
                 raise LwaeError(f"The {self._model.part_names[part]} cannot be pulled: this part is {reason}.")
             free = (part,)
-        pull = Pull(self._puller, self._seen, self._vertices, self._handle, free, radius, mirror)
+        kept = readouts(self._model)[face.whole_kept(self.mesh.lwae)]
+        pull = Pull(self._puller, self._seen, self._vertices, self._handle, free, radius, mirror, kept)
         if self._free and self._free != free:
             self.restore()  # Parts that were free before go back.
         self._pull, self._free, self._options = pull, free, (radius, mirror, part_only)

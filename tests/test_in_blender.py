@@ -49,3 +49,18 @@ def test_drag_and_render_in_a_window(tmp_path):
     assert "Traceback" not in result.stdout + result.stderr, result.stderr[-4000:]
     assert "slider [0] to" in result.stdout and "drew all states" in result.stdout
     assert "rendered [1, 6, 11]" in result.stdout
+
+
+@pytest.mark.skipif(not BLENDER_GUI, reason="neither BLENDER_GUI nor BLENDER-gui is an executable")
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("window_pull.py", "cancelled, undone, wheel, mirror, part only, click beside"),
+        ("window_batch.py", "stopped, resumed, refused, ended with the file"),
+    ],
+)
+def test_in_a_window(script, said):
+    result = run([], blender=BLENDER_GUI, window=True, timeout=300, script=script)
+    assert result.returncode == 0, f"{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
+    assert "Traceback" not in result.stdout + result.stderr, result.stderr[-4000:]
+    assert said in result.stdout

@@ -29,10 +29,11 @@ class Face:
     def near(self, place) -> int:
         return int(np.linalg.norm(self.vertices - place, axis=1).argmin())
 
-    def pull(self, vertex, move, free=None, radius=30.0, mirror=False, steps=4):
+    def pull(self, vertex, move, free=None, radius=30.0, mirror=False, kept=None, steps=4):
         """Code, vertices and what is left, after going there in some steps of the mouse."""
         handle = Handle(np.array([vertex]), np.ones(1))
-        pull = Pull(self.puller, self.code, self.vertices, handle, self.all if free is None else free, radius, mirror)
+        free = self.all if free is None else free
+        pull = Pull(self.puller, self.code, self.vertices, handle, free, radius, mirror, kept)
         shown = []
 
         def show(code):
@@ -106,6 +107,15 @@ def test_mirror_moves_both_sides(head):
     vertices = head.pull(left, move, mirror=True)[1]
     assert np.linalg.norm(vertices[left] - head.vertices[left] - move) < 0.3
     assert np.linalg.norm(vertices[right] - head.vertices[right] - move * (-1, 1, 1)) < 0.3
+
+
+def test_kept_readings_stay(head):
+    readings = np.random.default_rng(1).normal(size=(3, head.model.code_size)) / 20
+    vertex, move = head.near(NOSE), (0, -4, 0)
+    code, vertices, left = head.pull(vertex, move, kept=readings)
+    assert np.abs(readings @ (code - head.code)).max() < 1e-3
+    assert np.abs(readings @ (head.pull(vertex, move)[0] - head.code)).max() > 0.02
+    assert left < 0.3
 
 
 def test_no_pull_leaves_the_space_of_faces(head):

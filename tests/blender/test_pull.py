@@ -59,6 +59,22 @@ def test_locked_parts_stay_to_the_last_bit(new_face, addon, model):
     assert np.linalg.norm((positions(mesh) - place)[tip] * 1000 - (0, -6, 0)) < 0.5
 
 
+def test_kept_traits_stay_what_they_show(new_face, addon, model):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=4)
+    readings = addon("backend.controls").readouts(model)
+    if not len(readings):
+        pytest.skip("this model has no sliders of the whole face")
+    before, values = codes(addon, model, mesh), [control.value for control in mesh.lwae.whole]
+    mesh.lwae.whole[0].locked = True
+    tip, place = nose_tip(mesh), positions(mesh)
+    pull(mesh, tip, (0, -0.006, 0))
+    change = readings @ (codes(addon, model, mesh) - before)
+    assert abs(change[0]) < 1e-3 < np.abs(change[1:]).max()
+    assert mesh.lwae.whole[0].value == values[0]
+    assert np.linalg.norm((positions(mesh) - place)[tip] * 1000 - (0, -6, 0)) < 0.5
+
+
 def test_only_the_part_that_is_pulled(new_face, addon, model):
     mesh = new_face().data
     before = codes(addon, model, mesh)

@@ -55,8 +55,10 @@ def steps():
     yield 0.5
     region("UI").active_panel_category = "Faces"
     folder = Path(tempfile.mkdtemp(prefix="lwae_window_batch_"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "heads.blend"))
     settings = bpy.context.scene.lwae_batch
-    settings.folder, settings.count, settings.opens_folder = str(folder / "faces"), COUNT, False
+    assert settings.folder == "//faces"
+    settings.count, settings.opens_folder = COUNT, False
     yield 0.5
 
     result, seconds = call(bpy.ops.lwae.batch_make, "INVOKE_DEFAULT")

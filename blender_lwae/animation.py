@@ -54,9 +54,9 @@ def rename_animation(mesh: bpy.types.Mesh, prefix: str, new_prefix: str) -> None
     if data is None:
         return
     for owner in _owners(data):
-        if any(curve.data_path.startswith(prefix) for curve in _curves(owner)):
+        if any(curve.data_path.startswith(prefix) for curve in curves_of(owner)):
             _make_action_single_user(owner)
-    for curve in [*data.drivers, *(curve for owner in _owners(data) for curve in _curves(owner))]:
+    for curve in [*data.drivers, *(curve for owner in _owners(data) for curve in curves_of(owner))]:
         if curve.data_path.startswith(prefix):
             curve.data_path = new_prefix + curve.data_path.removeprefix(prefix)
 

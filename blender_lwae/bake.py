@@ -34,6 +34,8 @@ def plain_copy(item: bpy.types.Object, name: str, keys: bool = True) -> bpy.type
     copy.name = name
     copy.data = item.data.copy()
     copy.data.name = name
+    if all(path.startswith("lwae.") for path in animation.animated_paths(copy.data)):
+        copy.data.animation_data_clear()  # Leaves no action without users behind.
     if not keys and copy.data.shape_keys:
         copy.shape_key_clear()
     make_plain(copy.data)

@@ -56,9 +56,11 @@ def show(mesh: bpy.types.Mesh, model: FaceModel) -> None:
         return
     attributes = mesh.color_attributes
     had = ATTRIBUTE in attributes
-    before = [attributes.active_color_name, attributes[attributes.render_color_index].name if len(attributes) else ""]
+    before = [mesh.attributes.active_color_name, mesh.attributes.default_color_name]
     attribute = paint(mesh, model)
-    attributes.active_color = attribute
+    mesh.attributes.active_color_name = attribute.name
+    if before[1]:
+        mesh.attributes.default_color_name = before[1]
     mesh.lwae.shown_parts = json.dumps([had, *before])
 
 
@@ -72,9 +74,9 @@ def hide(mesh: bpy.types.Mesh) -> None:
     if not had and ATTRIBUTE in attributes:
         attributes.remove(attributes[ATTRIBUTE])
     if active in attributes:
-        attributes.active_color = attributes[active]
+        mesh.attributes.active_color_name = active
     if rendered in attributes:
-        attributes.render_color_index = attributes.find(rendered)
+        mesh.attributes.default_color_name = rendered
 
 
 def icon(part: int) -> int:

@@ -86,8 +86,8 @@ def play_by_cache(copy: bpy.types.Object, path: Path, start: int, step: int) -> 
     modifier.cache_format = "PC2"
     modifier.filepath = bpy.path.relpath(str(path)) if bpy.data.filepath else str(path)
     modifier.interpolation = "LINEAR"
-    modifier.frame_start = start
     modifier.frame_scale = 1 / step
+    modifier.frame_start = start / step  # Taken off after scaling.
     copy.modifiers.move(len(copy.modifiers) - 1, 0)
 
 

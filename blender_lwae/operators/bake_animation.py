@@ -165,7 +165,8 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
 
     def export(self, context, copies: list[bpy.types.Object], path: Path) -> None:
         """Write copies to an Alembic file and remove them; what was selected stays so."""
-        active, selected = context.view_layer.objects.active, list(context.selected_objects)
+        active = context.view_layer.objects.active
+        selected = [item for item in context.selected_objects if item not in copies]
         try:
             context.view_layer.update()
             bake.select_only(context, copies)

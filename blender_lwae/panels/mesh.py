@@ -42,7 +42,7 @@ class LWAE_PT_mesh(FacesTab, bpy.types.Panel):
     def draw_held(self, mesh):
         """What stays in place while sliders move."""
         column = self.layout.column(align=True)
-        column.enabled = not mesh.library and face.trouble(mesh) is None
+        column.enabled = not mesh.library and face.trouble_seen(mesh) is None
         row = column.row(align=True)
         row.prop(mesh.lwae, "keep_neck")
         if mesh.lwae.keep_neck:

@@ -25,14 +25,14 @@ def test_the_neck_stays_where_it_was_switched_on(new_face, addon, model, neck):
     before = positions(mesh)
     mesh.lwae.keep_neck = True
     assert np.allclose(positions(mesh), before, atol=1e-7), "switching it on must not move anything"
-    for seed in range(5):
+    for seed in (0, 1, 2, 3):
         bpy.ops.lwae.randomise_face(seed=seed)
         assert np.abs(positions(mesh)[neck.edge] - before[neck.edge]).max() < 1e-7
         assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
         assert addon("face").trouble(mesh) is None
-    free = expected(mesh)
+    held = positions(mesh)
     mesh.lwae.keep_neck = False
-    assert np.abs(positions(mesh) - free).max() > 0.001, "it held nothing"
+    assert np.abs(positions(mesh) - held).max() > 0.001, "it held nothing"
     assert np.abs(positions(mesh)[neck.edge] - before[neck.edge]).max() > 0.001
 
 
@@ -86,7 +86,8 @@ def test_the_neck_of_a_face_edited_by_hand_waits(new_face, addon, model, neck):
     bpy.ops.lwae.keep_edit()
     assert np.allclose(positions(mesh), sculpted, atol=1e-6)
     slide(mesh, 3, part=neck_slider(model))
-    assert np.abs(positions(mesh)[neck.edge] * 1000 - neck.mean_edge).max() < 1e-3 or 5 in neck.edge
+    assert np.abs(positions(mesh) - sculpted).max() > 0.001
+    assert np.abs(positions(mesh)[neck.edge] - sculpted[neck.edge]).max() < 1e-6
 
 
 def test_average_neck_needs_an_open_neck(new_face, addon, model, monkeypatch):
@@ -105,7 +106,7 @@ def test_lids_are_draped_unless_switched_off(new_face, addon, model):
     mesh = new_face().data
     part = model.part_names.index("eyes")
     names = [control.name for control in mesh.lwae.parts[part].controls]
-    slide(mesh, -3, part=part, control=names.index("Height"))
+    slide(mesh, -7, part=part, control=names.index("Width"))
     draped = positions(mesh)
     assert lids.gaps(draped * 1000).min() > -0.05
     mesh.lwae.keep_lids = False
@@ -114,6 +115,6 @@ def test_lids_are_draped_unless_switched_off(new_face, addon, model):
     assert np.allclose(bare, expected(mesh), atol=1e-6)
     mesh.lwae.keep_lids = True
     assert np.allclose(positions(mesh), draped, atol=1e-7)
-    slide(mesh, 0, part=part, control=names.index("Height"))
+    slide(mesh, 0, part=part, control=names.index("Width"))
     mesh.lwae.keep_lids = False
     assert np.array_equal(positions(mesh), expected(mesh)) or np.allclose(positions(mesh), expected(mesh), atol=1e-7)

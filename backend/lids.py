@@ -15,6 +15,7 @@ import numpy as np
 
 from .eyes import islands
 from .model import FaceModel
+from .polygons import triangulate
 
 WATCHED, DEEP = 1.5, 5.0  # mm before the ball on the mean face, between which points have to stay before it.
 CLEARANCE = 0.35  # mm by which they have to; less near WATCHED, so that nothing jumps there.
@@ -65,15 +66,11 @@ class Lids:
     """
 
     def __init__(self, model: FaceModel):
-        starts = np.cumsum(model.polygon_sizes) - model.polygon_sizes
-        polygons = [
-            model.polygon_vertices[start : start + size]
-            for start, size in zip(starts, model.polygon_sizes, strict=True)
-        ]
-        balls = [polygon for polygon, material in zip(polygons, model.polygon_material, strict=True) if material == 1]
-        skin = [polygon for polygon, material in zip(polygons, model.polygon_material, strict=True) if material != 1]
+        material = np.repeat(model.polygon_material, model.polygon_sizes - 2)
+        triangles = triangulate(model.polygon_sizes, model.polygon_vertices)
+        balls, skin = triangles[material == 1], triangles[material != 1]
         mean = model.mean.astype(np.float64)
-        eyes = [_watch(mean, ball, balls, triangles(skin)) for ball in islands(balls)]
+        eyes = [_watch(mean, ball, balls[np.isin(balls[:, 0], ball)], skin) for ball in islands(list(balls))]
         self.eyes = [eye for eye in eyes if eye is not None]
 
     def gaps(self, vertices: np.ndarray) -> np.ndarray:
@@ -104,12 +101,6 @@ class Lids:
                     draped = vertices.copy()
                 draped[eye.skin, 1] -= (lacking[pierced, None] * eye.influence[pierced]).max(axis=0)
         return draped
-
-
-def triangles(polygons: list[np.ndarray]) -> np.ndarray:
-    """Polygons cut to fans of triangles, int [T, 3]."""
-    cut = [(p[0], p[i], p[i + 1]) for p in polygons for i in range(1, len(p) - 1)]
-    return np.array(cut, dtype=np.int64).reshape(-1, 3)
 
 
 def front_height(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -157,14 +148,18 @@ def _front_grid(centre: np.ndarray, half: np.ndarray, surface: np.ndarray) -> np
     return np.pad(height.reshape(GRID, GRID), 1, constant_values=np.inf).astype(np.float32)
 
 
-def _watch(mean: np.ndarray, ball: np.ndarray, balls: list[np.ndarray], skin: np.ndarray) -> Eye | None:
-    """What has to be watched of one eyeball, from the mean face; None when no lid is before it."""
+def _watch(mean: np.ndarray, ball: np.ndarray, surface: np.ndarray, skin: np.ndarray) -> Eye | None:
+    """What has to be watched of one eyeball, from the mean face; None when no lid is before it.
+
+    Args:
+        mean: float64 [N, 3] in mm.
+        ball: int [B], its vertices.
+        surface, skin: its triangles and those of the skin, int [T, 3].
+    """
     centre, half = _extent(mean[ball])
-    if not half.all():
+    if not half.all() or np.isin(ball, skin).any():  # An eyeball is a loose piece.
         return None
-    own = set(ball.tolist())
-    surface = mean[triangles([polygon for polygon in balls if int(polygon[0]) in own])]
-    front = _front_grid(centre, half, surface)
+    front = _front_grid(centre, half, mean[surface])
 
     middle = mean[skin].mean(axis=1)
     close = skin[(np.linalg.norm(middle - centre, axis=1) < AROUND * half.max()) & (middle[:, 1] < centre[1])]
@@ -186,7 +181,7 @@ def _watch(mean: np.ndarray, ball: np.ndarray, balls: list[np.ndarray], skin: np
     watched = (gap >= WATCHED) & ((gap <= DEEP) | np.isinf(gap))
     if not watched.any():
         return None
-    points = points[watched]
+    points, gap = points[watched], np.where(np.isinf(gap), 0, gap)[watched]
     near = np.setdiff1d(np.unique(skin), ball)
     near = near[np.linalg.norm(mean[near] - centre, axis=1) < 2 * AROUND * half.max() + REACH]
     away = np.linalg.norm((points @ mean[lid])[:, None] - mean[near], axis=2)
@@ -198,7 +193,7 @@ def _watch(mean: np.ndarray, ball: np.ndarray, balls: list[np.ndarray], skin: np
         front=front,
         lid=lid,
         points=points.astype(np.float32),
-        wanted=(CLEARANCE * np.clip(gap[watched] / WATCHED - 1, 0, 1)).astype(np.float32),
+        wanted=(CLEARANCE * np.clip(gap / WATCHED - 1, 0, 1)).astype(np.float32),
         skin=near[moves],
         influence=influence[:, moves].astype(np.float32),
     )

@@ -129,5 +129,6 @@ def _spread(mean: np.ndarray, edges: np.ndarray, edge: np.ndarray) -> tuple[np.n
     own = rows[local[rows] >= 0]
     laplacian[place[own], local[own]] = -1
     values = np.concatenate([weights[len(free) :], np.eye(len(edge))])
-    weights[: len(free)] = np.linalg.lstsq(laplacian[:, : len(free)], -laplacian[:, len(free) :] @ values, rcond=None)[0]
+    known_part = laplacian[:, len(free) :] @ values
+    weights[: len(free)] = np.linalg.lstsq(laplacian[:, : len(free)], -known_part, rcond=None)[0]
     return moved, weights.astype(np.float32)

@@ -14,13 +14,13 @@ def animated_paths(mesh: bpy.types.Mesh) -> set[str]:
     if data is None:
         return set()
     paths = {driver.data_path for driver in data.drivers}
-    return paths.union(curve.data_path for owner in _owners(data) for curve in _curves(owner))
+    return paths.union(curve.data_path for owner in _owners(data) for curve in curves_of(owner))
 
 
 def is_keyed_elsewhere(mesh: bpy.types.Mesh, frame: float) -> bool:
     """Whether the active action has keyframes of sliders on another frame."""
     data = mesh.animation_data
-    curves = [curve for curve in _curves(data) if curve.data_path.startswith("lwae.")] if data else []
+    curves = [curve for curve in curves_of(data) if curve.data_path.startswith("lwae.")] if data else []
     return any(abs(key.co.x - frame) > 1e-3 for curve in curves for key in curve.keyframe_points)
 
 
@@ -36,10 +36,10 @@ def remove_animation(mesh: bpy.types.Mesh, prefix: str) -> None:
     for driver in [driver for driver in data.drivers if driver.data_path.startswith(prefix)]:
         data.drivers.remove(driver)
     for owner in _owners(data):
-        if any(curve.data_path.startswith(prefix) for curve in _curves(owner)):
+        if any(curve.data_path.startswith(prefix) for curve in curves_of(owner)):
             _make_action_single_user(owner)
-        for path in {curve.data_path for curve in _curves(owner) if curve.data_path.startswith(prefix)}:
-            curves = _curves(owner)
+        for path in {curve.data_path for curve in curves_of(owner) if curve.data_path.startswith(prefix)}:
+            curves = curves_of(owner)
             curves.remove(next(curve for curve in curves if curve.data_path == path))
     if not animated_paths(mesh):
         mesh.animation_data_clear()
@@ -54,9 +54,9 @@ def rename_animation(mesh: bpy.types.Mesh, prefix: str, new_prefix: str) -> None
     if data is None:
         return
     for owner in _owners(data):
-        if any(curve.data_path.startswith(prefix) for curve in _curves(owner)):
+        if any(curve.data_path.startswith(prefix) for curve in curves_of(owner)):
             _make_action_single_user(owner)
-    for curve in [*data.drivers, *(curve for owner in _owners(data) for curve in _curves(owner))]:
+    for curve in [*data.drivers, *(curve for owner in _owners(data) for curve in curves_of(owner))]:
         if curve.data_path.startswith(prefix):
             curve.data_path = new_prefix + curve.data_path.removeprefix(prefix)
 
@@ -71,7 +71,7 @@ def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str])
         return 0
     if context.preferences.edit.use_keyframe_insert_available:
         data = mesh.animation_data
-        keyed = {curve.data_path for curve in _curves(data)} if data else set()
+        keyed = {curve.data_path for curve in curves_of(data)} if data else set()
         paths = [path for path in paths if path in keyed]
     return sum(mesh.keyframe_insert(path, group="Face") for path in paths)
 
@@ -97,7 +97,7 @@ def _make_action_single_user(owner) -> None:
         owner.action_slot = owner.action.slots[slot.identifier]
 
 
-def _curves(owner):
+def curves_of(owner):
     """Curves of an AnimData's or NLA strip's action."""
     action = owner.action
     if action is None:

@@ -286,6 +286,8 @@ class LwaeFace(PropertyGroup):
     )
     # Where: float32 [R, 3] in mm, as `shape.encode_numbers` writes; empty means as on the average face.
     neck_edge: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    # While colours of the parts are shown, what was there before, see `operators.show_parts`.
+    shown_parts: StringProperty(options={"HIDDEN"})
     # What the vertices show (see face.signature), and the hash of where they were put. Not overridable: they
     # belong to the positions, and those come from the library again when a file is opened.
     applied: StringProperty(options={"HIDDEN"})

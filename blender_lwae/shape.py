@@ -102,11 +102,18 @@ def shape(
     Args:
         own: another code to show in place of the face's own, under its donors and settings.
     """
+    return hold(mesh.lwae, model, free_shape(mesh, model, values, own))
+
+
+def free_shape(
+    mesh: bpy.types.Mesh, model: FaceModel, values: np.ndarray, own: np.ndarray | None = None
+) -> np.ndarray:
+    """The same before anything is held in place."""
     decoded = models.decoder(model).decode_one(read_code(mesh, model, values, own))
-    return _hold(mesh.lwae, model, sides.apply(model, decoded, settings(values), mesh.lwae.asymmetry_seed))
+    return sides.apply(model, decoded, settings(values), mesh.lwae.asymmetry_seed)
 
 
-def _hold(state: bpy.types.PropertyGroup, model: FaceModel, vertices: np.ndarray) -> np.ndarray:
+def hold(state: bpy.types.PropertyGroup, model: FaceModel, vertices: np.ndarray) -> np.ndarray:
     """Vertices, float32 [N, 3] in mm, with what a face holds in place: its lids, the edge of its neck."""
     tools = models.tools(model)
     if state.keep_lids:

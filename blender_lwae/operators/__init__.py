@@ -4,6 +4,8 @@
 from . import (
     add_face,
     assets,
+    bake_animation,
+    bake_controls,
     batch,
     edits,
     explain,
@@ -13,10 +15,12 @@ from . import (
     harmonise,
     make_local,
     mix,
+    neck,
     pull,
     randomise,
     renew,
     reset,
+    show_parts,
     symmetry,
     variations,
 )
@@ -39,6 +43,10 @@ MODULES = (
     batch,
     edits,
     groups,
+    neck,
+    show_parts,
+    bake_controls,
+    bake_animation,
 )
 
 

@@ -4,7 +4,7 @@
 import bpy
 import numpy as np
 
-from .. import animation, face, mesh_build, shape, sync, writer
+from .. import bake, face, shape, sync, writer
 from ..backend.model import MM_PER_METRE
 from .common import active_face, poll_face, poll_own_data, poll_writable_face
 
@@ -95,13 +95,7 @@ class LWAE_OT_apply(bpy.types.Operator):
 
     def execute(self, context):
         mesh = active_face(context)
-        animation.remove_animation(mesh, "lwae.")
-        face.store_offset(mesh, None)
-        mesh.property_unset("lwae")
-        for item in bpy.data.objects:
-            modifier = item.modifiers.get(mesh_build.MODIFIER_NAME) if item.data == mesh else None
-            if modifier is not None and item.library is None:
-                item.modifiers.remove(modifier)
+        bake.make_plain(mesh)
         return {"FINISHED"}
 
 

@@ -10,17 +10,18 @@ from .common import active_face, poll_writable_face
 def keep_edge(mesh: bpy.types.Mesh) -> None:
     """Note the edge of the neck as the face shows it now, as the place where it is kept.
 
-    A face that cannot be shaped now keeps the average edge.
+    An edit by hand is no part of it. A face whose model is missing or another one keeps the average edge.
     """
     state = mesh.lwae
     state.neck_edge = ""
-    if not face.is_face(mesh) or face.trouble(mesh) is not None:
+    trouble = face.trouble(mesh)
+    if trouble is not None and trouble.kind not in ("EDITED", "EDIT_MODE"):
         return
     model = face.model_of(mesh)
     values = face.applied_values(state) if state.applied else shape.read_values(state)
-    code = shape.read_code(mesh, model, values)
-    edge = models.decoder(model).decode_one(code)[models.tools(model).neck.edge]
-    if abs(edge - models.tools(model).neck.mean_edge).max(initial=0) > 1e-4:
+    neck = models.tools(model).neck
+    edge = shape.free_shape(mesh, model, values)[neck.edge]
+    if abs(edge - neck.mean_edge).max(initial=0) > 1e-4:
         state.neck_edge = shape.encode_numbers(edge.ravel())
 
 

@@ -4,6 +4,7 @@
 import bpy
 
 from .. import face
+from ..operators import show_parts
 from ..operators.common import active_face
 from .common import FacesTab
 
@@ -19,14 +20,34 @@ class LWAE_PT_mesh(FacesTab, bpy.types.Panel):
 
     def draw(self, context):
         mesh = active_face(context)
-        column = self.layout.column()
-        column.operator("lwae.part_vertex_groups", icon="GROUP_VERTEX")
+        layout = self.layout
+        self.draw_held(mesh)
+        column = layout.column(align=True)
+        shown = show_parts.is_shown(context)
+        column.operator("lwae.show_parts", icon="HIDE_OFF" if shown else "HIDE_ON", depress=shown)
+        row = column.row(align=True)
+        row.operator("lwae.part_vertex_groups", text="Vertex Groups", icon="GROUP_VERTEX")
+        row.operator("lwae.part_colours", text="Colours", icon="GROUP_VCOL")
+        column = layout.column(align=True)
+        column.operator("lwae.bake_controls", text="Controls to Shape Keys...", icon="SHAPEKEY_DATA")
+        column.operator("lwae.bake_animation", text="Bake Animation...", icon="RENDER_ANIMATION")
+        column = layout.column(align=True)
         if face.OFFSET in mesh.attributes:
             column.operator("lwae.remove_offset", icon="TRASH")
         column.operator("lwae.apply", icon="MESH_DATA")
         column.separator()
         column.operator("lwae.add_face", text="Add Another Face", icon="USER")
         column.label(text=f"Model: {mesh.lwae.model_name}")
+
+    def draw_held(self, mesh):
+        """What stays in place while sliders move."""
+        column = self.layout.column(align=True)
+        column.enabled = not mesh.library and face.trouble_seen(mesh) is None
+        row = column.row(align=True)
+        row.prop(mesh.lwae, "keep_neck")
+        if mesh.lwae.keep_neck:
+            row.operator("lwae.average_neck", text="", icon="LOOP_BACK")
+        column.prop(mesh.lwae, "keep_lids")
 
 
 register, unregister = bpy.utils.register_classes_factory((LWAE_PT_mesh,))

@@ -3,7 +3,8 @@
 
 import bpy
 
-from .. import face
+from .. import face, part_colours
+from ..operators import show_parts
 from ..operators.common import active_face
 from .common import FacesTab
 from .plausibility import draw_mark
@@ -22,8 +23,9 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
         usable = face.trouble_seen(mesh) is None and not mesh.library
         if mesh.lwae.whole:
             self.draw_whole(mesh.lwae, usable)
+        coloured = show_parts.is_shown(context)
         for index in range(len(mesh.lwae.parts)):
-            self.draw_part(mesh, index, usable)
+            self.draw_part(mesh, index, usable, part_colours.icon(index) if coloured else 0)
 
     def draw_whole(self, state, usable):
         header, body = self.layout.panel("lwae_whole")
@@ -40,10 +42,10 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
             row.prop(control, "value", text=control.name, slider=True)
             row.prop(control, "locked", text="", icon="LOCKED" if control.locked else "UNLOCKED")
 
-    def draw_part(self, mesh, index, usable):
+    def draw_part(self, mesh, index, usable, icon):
         part = mesh.lwae.parts[index]
         header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=index > 0 or bool(mesh.lwae.whole))
-        header.label(text=part.name.capitalize())
+        header.label(text=part.name.capitalize(), icon_value=icon)
         draw_mark(header, mesh, index)
         row = header.row(align=True)
         buttons = row.row(align=True)

@@ -27,7 +27,8 @@ def expected(mesh: bpy.types.Mesh, values: np.ndarray | None = None) -> np.ndarr
         values = np.array([control.value for control in face_controls(mesh)], dtype=np.float32)
     rest = _addon("shape").read_rest(mesh.lwae, model)
     code = _addon("backend.controls").join_code(model, values, rest)
-    return _addon("backend.numpy_decoder").NumpyDecoder(model).decode(code[None])[0] / 1000
+    decoded = _addon("backend.numpy_decoder").NumpyDecoder(model).decode(code[None])[0]
+    return _addon("shape").hold(mesh.lwae, model, decoded) / 1000
 
 
 def evaluated_positions(item: bpy.types.Object) -> np.ndarray:

@@ -9,8 +9,10 @@ from . import (
     explain,
     expressions,
     face_files,
+    from_mesh,
     groups,
     harmonise,
+    landmarks,
     make_local,
     mix,
     pull,
@@ -23,6 +25,8 @@ from . import (
 
 MODULES = (
     add_face,
+    from_mesh,
+    landmarks,
     randomise,
     variations,
     reset,

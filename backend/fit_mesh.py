@@ -298,7 +298,7 @@ class _Fitter:
         vertices = [landmark.vertex for landmark in self.landmarks]
         goals = self.pose.apply(np.array([landmark.point for landmark in self.landmarks]))
         missed = (self.face[vertices] - goals).ravel()
-        own = self.moves[:, vertices].transpose(2, 1, 0).reshape(self.moves.shape[2], -1)
+        own = self.moves[:, vertices].transpose(2, 1, 0).reshape(self.moves.shape[2], 3 * len(vertices))
         three = np.repeat(goals, 3, axis=0), np.tile(np.eye(3), (len(goals), 1))
         return np.concatenate([own, -_motions(*three, centre, fit_scale)]).astype(np.float64), missed
 

@@ -72,6 +72,7 @@ def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units",
     if ply is not None:
         _write_ply(ply, model, fit)
     near = fit.distance
+    near = fit.distance
     return (
         f"{out}: {near.chamfer:.2f} mm (symmetric Chamfer), {100 * near.coverage:.0f} % of the face seen, "
         f"with {fit.pose.scale:g} mm per unit"

@@ -17,6 +17,7 @@ from ..background_job import Job
 
 # Beginnings of the types of events that change the view alone.
 LOOKING = ("MIDDLEMOUSE", "WHEEL", "MOUSEMOVE", "INBETWEEN", "NUMPAD", "TRACKPAD", "NDOF", "WINDOW")
+FAR = 2.5  # mm; what is farther was hardly found.
 TICK = 0.05  # Seconds between looks at the thread.
 OFFSET_TOOLTIP = (
     "Keep what the model has no sliders for as an offset on top of them, so that the face has the shape of the mesh. "
@@ -116,7 +117,7 @@ class FromMesh:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         self._job = Job(steps)
-        self._item = context.object.name
+        self._item, self._said = context.object.name, None
         self._job.start()
         self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
         context.window_manager.modal_handler_add(self)
@@ -170,6 +171,9 @@ class FromMesh:
 
     def _say(self, context) -> None:
         progress = self._job.progress
+        if progress is self._said:  # Each change of the text draws the window again.
+            return
+        self._said = progress
         context.window_manager.progress_update(int(100 * progress.share))
         if context.workspace is not None:
             text = f"{progress.what or self.bl_label}: {100 * progress.share:.0f} %     Esc: Cancel"
@@ -268,7 +272,11 @@ class LWAE_OT_fit_to_mesh(FromMesh, bpy.types.Operator):
         note.has_offset = self.keep_offset
         kept = f", {note.with_offset:.2f} mm with the offset" if self.keep_offset else ""
         part = "" if result.distance.coverage > 0.6 else f"; the mesh has {100 * result.distance.coverage:.0f} % of it"
-        self.report({"INFO"}, f"The sliders come as near as {note.error:.2f} mm (Chamfer){kept}{part}")
+        if note.error > FAR:
+            advice = "Check the landmarks" if len(item.lwae_landmarks) else "Pick landmarks on the mesh and fit again"
+            self.report({"WARNING"}, f"The face is {note.error:.1f} mm from the mesh, which is far. {advice}")
+        else:
+            self.report({"INFO"}, f"The sliders come as near as {note.error:.2f} mm (Chamfer){kept}{part}")
         return made
 
     def draw(self, context):

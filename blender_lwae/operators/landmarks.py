@@ -188,7 +188,8 @@ class LWAE_OT_clear_landmarks(bpy.types.Operator):
 
 
 def draw_landmarks(context: bpy.types.Context, item: bpy.types.Object) -> None:
-    """Show the landmarks of a mesh, where a viewport's drawing is under way."""
+    """Show the landmarks of a mesh, and the name of the last one, where a viewport's drawing is under way."""
+    place = None
     for mark in item.lwae_landmarks:
         place = location_3d_to_region_2d(
             context.region, context.region_data, item.matrix_world @ Vector(mark.place)
@@ -197,7 +198,8 @@ def draw_landmarks(context: bpy.types.Context, item: bpy.types.Object) -> None:
             draw_circle_2d(place, SHADOW, RADIUS + 1, segments=16)
             draw_circle_2d(place, COLOUR, RADIUS, segments=16)
             draw_circle_2d(place, COLOUR, 1.5, segments=8)
-            _text(context, place + Vector((RADIUS + 4, -4)), mark.name, 11)
+    if place is not None:  # Names of all of them would cover each other.
+        _text(context, place + Vector((RADIUS + 4, -4)), mark.name, 11)
 
 
 def _text(context: bpy.types.Context, place: Vector, text: str, size: float) -> None:

@@ -118,9 +118,8 @@ def surface_errors(made, item) -> np.ndarray:
     scale = item.matrix_world.to_scale()[0]
     seen = item.evaluated_get(bpy.context.evaluated_depsgraph_get())
     found = [seen.closest_point_on_mesh(inverse @ Vector(point)) for point in world(made)]
-    return np.array(
-        [1000 * scale * ((inverse @ Vector(point)) - hit[1]).length for point, hit in zip(world(made), found, strict=True)]
-    )
+    pairs = zip(world(made), found, strict=True)
+    return np.array([1000 * scale * (inverse @ Vector(point) - hit[1]).length for point, hit in pairs])
 
 
 def skin(model) -> np.ndarray:
@@ -162,7 +161,6 @@ def test_fit_by_landmarks_in_centimetres(plain_head, addon, model):
     made = bpy.context.object
     assert made.matrix_world.to_scale()[0] == pytest.approx(100, rel=1e-4)
     assert made.data.lwae_source.error < FITTED_WITHIN
-    assert bpy.ops.lwae.fit_to_mesh.poll() is False
     bpy.context.view_layer.objects.active = item
     bpy.ops.lwae.clear_landmarks()
     assert not len(item.lwae_landmarks)
@@ -170,7 +168,6 @@ def test_fit_by_landmarks_in_centimetres(plain_head, addon, model):
 
 def test_what_is_no_head_is_refused():
     bpy.ops.mesh.primitive_plane_add()
-    bpy.context.object.scale = (1, 1, 0)
-    with pytest.raises(RuntimeError, match="resembles a head|no faces"):
+    with pytest.raises(RuntimeError, match="flat"):
         bpy.ops.lwae.fit_to_mesh()
     assert len(bpy.data.objects) == 1

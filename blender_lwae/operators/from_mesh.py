@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
@@ -80,6 +82,14 @@ def model_for(mesh: bpy.types.Mesh) -> FaceModel:
         f"{mesh.name} has {count:,} vertices and is not of a model's topology "
         f"({default.name} has {default.vertex_count:,}). Use Fit to Mesh, which takes any mesh of a head."
     )
+
+
+def _digest(*arrays: np.ndarray) -> bytes:
+    """Tells meshes apart."""
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(np.ascontiguousarray(array))
+    return found.digest()
 
 
 class FromMesh:
@@ -208,7 +218,7 @@ class LWAE_OT_make_editable(FromMesh, bpy.types.Operator):
             yield Progress(0.1, "Finding the sliders")
             yield encode_mesh(decoder, vertices)
 
-        return (item.session_uid, model.hash, vertices.tobytes()), run()
+        return (item.session_uid, model.hash, _digest(vertices)), run()
 
     def add(self, context, item, result: EncodedMesh):
         model = model_for(item.data)
@@ -261,7 +271,7 @@ class LWAE_OT_fit_to_mesh(FromMesh, bpy.types.Operator):
         steps = fit_mesh(
             models.tools(model).decoder, vertices, triangles, scan.make_closest, picked, self.size, with_offset=True
         )
-        return (item.session_uid, model.hash, self.size, vertices.tobytes(), triangles.tobytes(), marks), steps
+        return (item.session_uid, model.hash, self.size, _digest(vertices, triangles), marks), steps
 
     def add(self, context, item, result: MeshFit):
         model = models.default()

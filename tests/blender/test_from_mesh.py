@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faces from meshes: of the model's topology, and of any other."""
 
+import time
+
 import bpy
 import numpy as np
 import pytest
@@ -171,3 +173,26 @@ def test_what_is_no_head_is_refused():
     with pytest.raises(RuntimeError, match="flat"):
         bpy.ops.lwae.fit_to_mesh()
     assert len(bpy.data.objects) == 1
+
+
+def test_a_job_ends_when_it_is_cancelled_and_passes_its_error_on(addon):
+    job_class, error_class = addon("background_job").Job, addon("backend.errors").LwaeError
+    progress = addon("backend.fit_mesh").Progress
+    done = []
+
+    def steps(count):
+        for number in range(count):
+            done.append(number)
+            yield progress(number / count, "Counting")
+            time.sleep(0.01)
+        raise error_class("No head.")
+
+    job = job_class(steps(10_000))
+    job.start()
+    while not done:
+        time.sleep(0.01)
+    job.cancel()
+    job._thread.join(5)
+    assert not job.running and job.result is None and job.error is None and len(done) < 1000
+    with pytest.raises(error_class, match="No head"):
+        job_class(steps(3)).run()

@@ -18,7 +18,7 @@ from .decoder import Decoder
 from .encode_mesh import SIZE_RANGE, UNITS
 from .errors import LwaeError
 from .map_fit import LEAST_LOOSENESS
-from .mesh_distance import TargetMesh, match, mesh_distance
+from .mesh_distance import Distance, TargetMesh, match, mesh_distance
 from .model_surface import ModelSurface
 from .rough_align import Guess, rough_poses
 from .similarity import Similarity, fit_similarity, nearest_rotation
@@ -92,23 +92,16 @@ class MeshFit:
         pose: moves the mesh into the model's frame (mm); `pose.inverse()` places a decoded face in the mesh.
         face: float32 [N, 3] mm, the decoded face.
         offset: float32 [N, 3] mm to be added to it, or None.
-        to_mesh, to_face: mean distance in mm of the face from the mesh and of the mesh from the face, as
-            `mesh_distance` says, with the offset if there is one.
-        coverage: share of the face's skin that the mesh has, 0..1.
+        distance: of the face from the mesh and back, without the offset.
+        distance_with_offset: the same with it; equal where there is none.
     """
 
     code: np.ndarray
     pose: Similarity
     face: np.ndarray
     offset: np.ndarray | None
-    to_mesh: float
-    to_face: float
-    coverage: float
-
-    @property
-    def chamfer(self) -> float:
-        """Symmetric Chamfer distance, mm: the mean of both directions' mean distances."""
-        return 0.5 * (self.to_mesh + self.to_face)
+    distance: Distance
+    distance_with_offset: Distance
 
 
 def fit_mesh(
@@ -305,18 +298,21 @@ class _Fitter:
         vertices = [landmark.vertex for landmark in self.landmarks]
         goals = self.pose.apply(np.array([landmark.point for landmark in self.landmarks]))
         missed = (self.face[vertices] - goals).ravel()
-        own = self.moves[:, vertices].transpose(2, 1, 0).reshape(self.moves.shape[2], -1)
+        own = self.moves[:, vertices].transpose(2, 1, 0).reshape(self.moves.shape[2], 3 * len(vertices))
         three = np.repeat(goals, 3, axis=0), np.tile(np.eye(3), (len(goals), 1))
         return np.concatenate([own, -_motions(*three, centre, fit_scale)]).astype(np.float64), missed
 
     def result(self, offset: np.ndarray | None) -> MeshFit:
         code = self.code
         face = self.decoder.decode(code[None])[0]
-        shown = face if offset is None else face + offset
-        distance = mesh_distance(self.target, self.skin, shown, self.pose, self.make_closest, self.rng)
+        distance = self._distance(face)
         if distance.coverage < LEAST_COVERAGE:
             raise LwaeError("Nothing in this mesh resembles a head. Pick landmarks on it, or choose another mesh.")
-        return MeshFit(code, self.pose, face, offset, distance.to_mesh, distance.to_face, distance.coverage)
+        with_offset = distance if offset is None else self._distance(face + offset)
+        return MeshFit(code, self.pose, face, offset, distance, with_offset)
+
+    def _distance(self, face: np.ndarray) -> Distance:
+        return mesh_distance(self.target, self.skin, face, self.pose, self.make_closest, self.rng)
 
 
 def _motions(points: np.ndarray, normals: np.ndarray, centre: np.ndarray, fit_scale: bool) -> np.ndarray:

@@ -101,6 +101,11 @@ class Distance:
     to_face: float
     coverage: float
 
+    @property
+    def chamfer(self) -> float:
+        """Symmetric Chamfer distance, mm: the mean of both directions."""
+        return 0.5 * (self.to_mesh + self.to_face)
+
 
 def match(
     target: TargetMesh,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .encode_mesh import UNITS
+from .errors import LwaeError
 from .similarity import Similarity, fit_similarity
 from .surface import Surface
 
@@ -25,6 +26,7 @@ NORMAL_RANGE = 60.0  # mm that a quarter turn of the normal counts as, times its
 # Rounds of the contest: points of either surface, steps, how many go on, reach of the weights in mm.
 ROUNDS = ((110, 4, 90, 70.0), (200, 6, 24, 45.0), (400, 10, 6, 25.0), (900, 12, 3, 12.0))
 CAP = 25.0  # mm; farther is all the same when hypotheses are judged
+FLAT = 0.03  # of a mesh's least extent to its largest, below which it holds no head
 SIZES = (0.75, 1.35)  # of the head found, against the mean one
 
 
@@ -45,6 +47,9 @@ def rough_poses(model_surface: Surface, target: Surface, rng: np.random.Generato
 
     Yields:
         The share of the work that is done, now and then, and last the best guesses, the best first.
+
+    Raises:
+        LwaeError: the mesh is flat.
     """
     poses = _first_poses(model_surface, target)
     total = sum(n * steps for n, (_, steps, _, _) in zip([len(poses), *(r[2] for r in ROUNDS)], ROUNDS, strict=False))
@@ -68,13 +73,16 @@ def _first_poses(model_surface: Surface, target: Surface) -> list[Similarity]:
     low, high = model_surface.vertices.min(axis=0), model_surface.vertices.max(axis=0)
     middle = 0.5 * (low + high)
     points = target.sample(1500, np.random.default_rng(0))[0]
+    lengths = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    if lengths[2] < FLAT * lengths[0]:
+        raise LwaeError("The mesh is flat or thin as a wire, so there is no head in it. Select a mesh of a head.")
     poses = []
     for rotation in _rotations():
         turned = points @ rotation.T
         bottom, top = turned[:, 2].min(), turned[:, 2].max()
         height = top - bottom
         for scale in _scales(height):
-            head = turned[turned[:, 2] > top - min((high - low)[2] / scale, height)]
+            head = turned[turned[:, 2] >= top - min((high - low)[2] / scale, height)]
             # The front of a face without the back of a head, or the middle of what is there.
             centre = 0.5 * (head.min(axis=0) + head.max(axis=0))
             depth = scale * np.ptp(head[:, 1])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m trainer`: prepare, weights, train, evaluate, realism, report, export, encode."""
+"""`python -m trainer`: prepare, weights, train, evaluate, realism, report, export, encode, fit."""
 
 from __future__ import annotations
 
@@ -131,6 +131,14 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--scale", type=_scale, default="units", help="units (default), free, or mm per unit")
     encode.add_argument("--robust", action="store_true", help="give vertices that are far off less weight")
     encode.set_defaults(run=_encode)
+
+    fit = commands.add_parser("fit", help="the face of a model that is nearest to any mesh of a head")
+    fit.add_argument("model", type=Path, metavar="MODEL.lwae")
+    fit.add_argument("mesh", type=Path, metavar="MESH", help="OBJ, PLY, STL or npz with polygons, in any pose")
+    fit.add_argument("--out", type=Path, required=True, metavar="FACE.json")
+    fit.add_argument("--scale", choices=("units", "free"), default="units", help="whether its size means anything")
+    fit.add_argument("--ply", type=Path, metavar="FACE.ply", help="also write the face, laid on the mesh")
+    fit.set_defaults(run=_fit)
     return parser
 
 
@@ -286,3 +294,9 @@ def _encode(options: argparse.Namespace) -> None:
     from .encode_file import encode_file
 
     print(encode_file(options.model, options.mesh, options.out, options.scale, options.robust))
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from .fit_file import fit_file
+
+    print(fit_file(options.model, options.mesh, options.out, options.scale, options.ply))

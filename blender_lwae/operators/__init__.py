@@ -11,8 +11,10 @@ from . import (
     explain,
     expressions,
     face_files,
+    from_mesh,
     groups,
     harmonise,
+    landmarks,
     make_local,
     mix,
     neck,
@@ -27,6 +29,8 @@ from . import (
 
 MODULES = (
     add_face,
+    from_mesh,
+    landmarks,
     randomise,
     variations,
     reset,

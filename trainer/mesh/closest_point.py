@@ -30,7 +30,7 @@ def closest_points(
     radius = np.linalg.norm(corners - centre[:, None], axis=2).max(axis=1)
     # Upper bound: the true distance to the triangle with the nearest centre.
     guess = cKDTree(centre).query(points)[1]
-    bound = _project(points, corners[guess])[1]
+    bound = project(points, corners[guess])[1]
 
     # Only spheres that come nearer than the bound can hold the answer. Spheres of similar radius share a tree.
     pairs_point, pairs_triangle = [], []
@@ -49,17 +49,17 @@ def closest_points(
 
     distance = np.concatenate(
         [
-            _project(points[point[i : i + CHUNK]], corners[triangle[i : i + CHUNK]])[1]
+            project(points[point[i : i + CHUNK]], corners[triangle[i : i + CHUNK]])[1]
             for i in range(0, len(point), CHUNK)
         ]
     )
     order = np.lexsort((triangle, distance, point))
     first = np.searchsorted(point[order], np.arange(len(points)))
     best = triangle[order][first]
-    return best, _project(points, corners[best])[0]
+    return best, project(points, corners[best])[0]
 
 
-def _project(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def project(points: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Barycentric coordinates [P, 3] of the point of triangle p nearest to point p, and their distance [P]."""
     a = corners[:, 0]
     u, v, p = corners[:, 1] - a, corners[:, 2] - a, points - a

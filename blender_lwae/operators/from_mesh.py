@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A face with sliders from a mesh: one of the model's own topology, or any other mesh of a head."""
+
+from __future__ import annotations
+
+import hashlib
+
+import bpy
+import numpy as np
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
+
+from .. import face, model_list, models, scan, writer
+from ..backend.encode_mesh import EncodedMesh, encode_mesh
+from ..backend.errors import LwaeError
+from ..backend.fit_mesh import Landmark, MeshFit, Progress, fit_mesh
+from ..backend.landmarks import landmarks_of
+from ..backend.model import FaceModel
+from ..background_job import Job
+
+# Beginnings of the types of events that change the view alone.
+LOOKING = ("MIDDLEMOUSE", "WHEEL", "MOUSEMOVE", "INBETWEEN", "NUMPAD", "TRACKPAD", "NDOF", "WINDOW")
+FAR = 2.5  # mm; what is farther was hardly found.
+TICK = 0.05  # Seconds between looks at the thread.
+OFFSET_TOOLTIP = (
+    "Keep what the model has no sliders for as an offset on top of them, so that the face has the shape of the mesh. "
+    "Mesh > Remove Kept Edit takes it away again"
+)
+
+
+class LwaeSource(bpy.types.PropertyGroup):
+    """What a face was made from, and how near it came; kept on its mesh."""
+
+    name: StringProperty(name="Made From", description="The object that this face was made from", options=set())
+    error: FloatProperty(
+        name="Sliders",
+        description="Mean distance in mm between the mesh and the face as the sliders made it",
+        precision=2,
+        options=set(),
+    )
+    largest: FloatProperty(
+        name="95 %", description="95 of 100 vertices were nearer than this, in mm", precision=2, options=set()
+    )
+    with_offset: FloatProperty(
+        name="With Offset",
+        description="Mean distance in mm with what is kept on top of the sliders",
+        precision=2,
+        options=set(),
+    )
+    has_offset: BoolProperty(options={"HIDDEN"})
+
+
+def poll_source(cls, context) -> bool:
+    if context.mode != "OBJECT":
+        cls.poll_message_set("Switch to Object Mode to make a face from a mesh.")
+        return False
+    item = context.object
+    if item is None or item.type != "MESH":
+        cls.poll_message_set("Select a mesh of a head first.")
+        return False
+    if face.is_face(item.data):
+        cls.poll_message_set("This is a face with sliders already. Select another mesh.")
+        return False
+    if not len(item.data.polygons):
+        cls.poll_message_set("This mesh has no faces. Select a mesh with a surface.")
+        return False
+    return True
+
+
+def model_for(mesh: bpy.types.Mesh) -> FaceModel:
+    """The model whose topology a mesh has, the one for new faces first.
+
+    Raises:
+        LwaeError: when no installed model has it.
+    """
+    default = models.default()
+    count = len(mesh.vertices)
+    others = [item.path for item in model_list.model_list() if item.facts and item.facts.vertex_count == count]
+    for model in (default, *map(models.load, others)):
+        if writer.topology_matches(mesh, model.polygon_sizes, model.polygon_vertices, model.vertex_count):
+            return model
+    raise LwaeError(
+        f"{mesh.name} has {count:,} vertices and is not of a model's topology "
+        f"({default.name} has {default.vertex_count:,}). Use Fit to Mesh, which takes any mesh of a head."
+    )
+
+
+def _digest(*arrays: np.ndarray) -> bytes:
+    """Tells meshes apart."""
+    found = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        found.update(np.ascontiguousarray(array))
+    return found.digest()
+
+
+class FromMesh:
+    """What both operators do: work in a thread with progress and Esc, then add the face; a script waits for it.
+
+    Subclasses have `steps` and `add`.
+    """
+
+    hide_original: BoolProperty(
+        name="Hide Original",
+        description="Hide the mesh that the face is made from. It is kept as it is",
+        default=True,
+    )
+    keep_offset: BoolProperty(name="Keep Offset", description=OFFSET_TOOLTIP, default=True)
+    source: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
+
+    # The last result, so that the panel of the last operation need not work again: (of what, result).
+    _last: tuple = ()
+
+    @classmethod
+    def poll(cls, context):
+        return poll_source(cls, context)
+
+    def draw(self, _context):
+        self.layout.use_property_split = True
+        self.layout.prop(self, "keep_offset")
+        self.layout.prop(self, "hide_original")
+
+    def invoke(self, context, _event):
+        if context.window is None:
+            return self.execute(context)
+        try:
+            self._key, steps = self.steps(context, context.object)
+        except LwaeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self._job = Job(steps)
+        self._item, self._said = context.object.name, None
+        self._job.start()
+        self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        context.window_manager.progress_begin(0, 100)
+        self._say(context)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context, event):
+        if event.type == "ESC" and event.value == "PRESS":
+            self.cancel(context)
+            self.report({"INFO"}, "Stopped; nothing was changed")
+            return {"CANCELLED"}
+        if event.type != "TIMER":
+            # Looking around is free; what would change the scene has to wait.
+            return {"PASS_THROUGH"} if event.type.startswith(LOOKING) else {"RUNNING_MODAL"}
+        if self._job.running:
+            self._say(context)
+            return {"RUNNING_MODAL"}
+        self._end(context)
+        if isinstance(self._job.error, LwaeError):
+            self.report({"ERROR"}, str(self._job.error))
+            return {"CANCELLED"}
+        if self._job.error is not None:
+            raise self._job.error
+        return self._finish(context, bpy.data.objects.get(self._item), self._job.result)
+
+    def execute(self, context):
+        item = bpy.data.objects.get(self.source) or context.object
+        try:
+            self._key, steps = self.steps(context, item)
+            if type(self)._last and type(self)._last[0] == self._key:
+                result = type(self)._last[1]
+            else:
+                job = Job(steps)
+                job.run()
+                result = job.result
+        except LwaeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return self._finish(context, item, result)
+
+    def cancel(self, context):
+        self._job.cancel()
+        self._end(context)
+
+    def _end(self, context) -> None:
+        context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        if context.workspace is not None:
+            context.workspace.status_text_set(None)
+
+    def _say(self, context) -> None:
+        progress = self._job.progress
+        if progress is self._said:  # Each change of the text draws the window again.
+            return
+        self._said = progress
+        context.window_manager.progress_update(int(100 * progress.share))
+        if context.workspace is not None:
+            text = f"{progress.what or self.bl_label}: {100 * progress.share:.0f} %     Esc: Cancel"
+            context.workspace.status_text_set(text)
+
+    def _finish(self, context, item, result):
+        if item is None:
+            self.report({"ERROR"}, "The mesh was removed meanwhile")
+            return {"CANCELLED"}
+        type(self)._last = (self._key, result)
+        self.source = item.name
+        made = self.add(context, item, result)
+        made.data.lwae_source.name = item.name
+        if self.hide_original:
+            item.hide_set(True)
+        return {"FINISHED"}
+
+
+class LWAE_OT_make_editable(FromMesh, bpy.types.Operator):
+    """Make a face with sliders from a mesh that has the topology of the model, at the same place. The mesh is kept"""
+
+    bl_idname = "lwae.make_editable"
+    bl_label = "Make Editable Face"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def steps(self, context, item):
+        model = model_for(item.data)
+        vertices = scan.read_vertices(context, item)
+        decoder = models.tools(model).decoder
+
+        def run():
+            yield Progress(0.1, "Finding the sliders")
+            yield encode_mesh(decoder, vertices)
+
+        return (item.session_uid, model.hash, _digest(vertices)), run()
+
+    def add(self, context, item, result: EncodedMesh):
+        model = model_for(item.data)
+        offset = None
+        if self.keep_offset:
+            vertices = scan.read_vertices(context, item)
+            offset = (result.pose.apply(vertices) - models.tools(model).decoder.decode(result.code[None])[0]).astype(
+                np.float32
+            )
+        made = scan.new_face(context, model, result.code, offset, result.pose, item)
+        note = made.data.lwae_source
+        note.error, note.largest = result.mean_error, float(np.nanpercentile(result.errors, 95))
+        note.has_offset = self.keep_offset
+        kept = "; the rest is kept as an offset" if self.keep_offset else ""
+        self.report({"INFO"}, f"The sliders hold it to {note.error:.2f} mm (95 %: {note.largest:.2f} mm){kept}")
+        return made
+
+
+class LWAE_OT_fit_to_mesh(FromMesh, bpy.types.Operator):
+    """Fit a face with sliders to any mesh of a head: a scan, another topology, a bust or a mask. The mesh is kept.
+    Landmarks that were picked on it help; without them the head is found by its shape"""
+
+    bl_idname = "lwae.fit_to_mesh"
+    bl_label = "Fit to Mesh"
+    bl_options = {"REGISTER", "UNDO"}
+
+    size: EnumProperty(
+        name="Size",
+        description="What the size of the mesh means",
+        items=(
+            ("units", "True Size", "The mesh has the size of a head in mm, cm, inches, dm or m where that is possible, "
+             "and a large head becomes a large face"),
+            ("free", "Any Size", "The size of the mesh means nothing: the face has the size that suits its shape, and "
+             "the object is scaled"),
+        ),
+    )  # fmt: skip
+
+    def steps(self, context, item):
+        model = models.default()
+        vertices, triangles = scan.read_triangles(context, item)
+        matrix = np.array(item.matrix_world)
+        known = landmarks_of(model)
+        picked = [
+            Landmark(known[mark.name], matrix[:3, :3] @ np.array(mark.place) + matrix[:3, 3])
+            for mark in item.lwae_landmarks
+            if mark.name in known
+        ]
+        marks = tuple((mark.vertex, *mark.point) for mark in picked)
+        # The offset is always found, so that it can be switched on and off afterwards.
+        steps = fit_mesh(
+            models.tools(model).decoder, vertices, triangles, scan.make_closest, picked, self.size, with_offset=True
+        )
+        return (item.session_uid, model.hash, self.size, _digest(vertices, triangles), marks), steps
+
+    def add(self, context, item, result: MeshFit):
+        model = models.default()
+        offset = result.offset if self.keep_offset else None
+        made = scan.new_face(context, model, result.code, offset, result.pose, item)
+        note = made.data.lwae_source
+        note.error, note.with_offset = result.distance.chamfer, result.distance_with_offset.chamfer
+        note.has_offset = self.keep_offset
+        kept = f", {note.with_offset:.2f} mm with the offset" if self.keep_offset else ""
+        part = "" if result.distance.coverage > 0.6 else f"; the mesh has {100 * result.distance.coverage:.0f} % of it"
+        if note.error > FAR:
+            advice = "Check the landmarks" if len(item.lwae_landmarks) else "Pick landmarks on the mesh and fit again"
+            self.report({"WARNING"}, f"The face is {note.error:.1f} mm from the mesh, which is far. {advice}")
+        else:
+            self.report({"INFO"}, f"The sliders come as near as {note.error:.2f} mm (Chamfer){kept}{part}")
+        return made
+
+    def draw(self, context):
+        super().draw(context)
+        self.layout.prop(self, "size")
+
+
+CLASSES = (LwaeSource, LWAE_OT_make_editable, LWAE_OT_fit_to_mesh)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Mesh.lwae_source = PointerProperty(type=LwaeSource)
+
+
+def unregister() -> None:
+    del bpy.types.Mesh.lwae_source
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)
+    for cls in (LWAE_OT_make_editable, LWAE_OT_fit_to_mesh):
+        cls._last = ()

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faces from meshes: of the model's topology, and of any other."""
+
+import time
+
+import bpy
+import numpy as np
+import pytest
+from helpers import evaluated_positions, face_controls, positions, values
+from mathutils import Euler, Matrix, Vector
+
+FITTED_WITHIN = 0.6  # mm, Chamfer, of a head of the model in other polygons
+
+
+def world(item) -> np.ndarray:
+    """Vertices in the world, metres, float64."""
+    matrix = np.array(item.matrix_world)
+    return positions(item.data).astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+@pytest.fixture
+def plain_head(new_face):
+    """Makes an ordinary mesh of a random head, turned and moved; also its slider values."""
+
+    def make(seed=3):
+        item = new_face()
+        bpy.ops.lwae.randomise_face(seed=seed, strength=1.0)
+        shown = values(item.data)
+        bpy.ops.lwae.apply()
+        assert not item.data.lwae.is_face
+        item.matrix_world = Matrix.Translation((1.0, -2.0, 0.5)) @ Euler((0.3, -0.2, 2.0)).to_matrix().to_4x4()
+        bpy.context.view_layer.update()
+        return item, shown
+
+    return make
+
+
+def test_make_editable_finds_sliders_and_keeps_the_place(plain_head):
+    item, shown = plain_head()
+    before = world(item)
+    assert bpy.ops.lwae.make_editable(hide_original=True) == {"FINISHED"}
+    made = bpy.context.object
+    assert made != item and made.data.lwae.is_face and made.select_get()
+    assert item.hide_get() and np.array_equal(world(item), before), "the original is kept"
+    assert np.abs(np.array(values(made.data)) - shown).max() < 0.3
+    assert np.abs(world(made) - before).max() < 2e-5, "with the offset the shape is exact"
+    assert 0 < made.data.lwae_source.error < 0.1
+    assert made.data.lwae_source.error <= made.data.lwae_source.largest < 0.3
+    assert made.data.lwae_source.name == item.name
+
+
+def test_make_editable_without_offset_is_as_near_as_it_says(plain_head):
+    item, _ = plain_head()
+    item.data.vertices[100].co.z += 0.02
+    before = world(item)
+    assert bpy.ops.lwae.make_editable(keep_offset=False, hide_original=False) == {"FINISHED"}
+    made = bpy.context.object
+    distances = 1000 * np.linalg.norm(world(made) - before, axis=1)
+    assert distances[100] > 5, "no slider makes a spike"
+    assert made.data.lwae_source.error == pytest.approx(distances.mean(), abs=1e-3)
+    assert made.data.lwae_source.largest == pytest.approx(np.percentile(distances, 95), abs=1e-3)
+    assert not item.hide_get()
+
+
+def test_sliders_work_on_top_of_the_offset(plain_head):
+    item, _ = plain_head()
+    item.data.vertices[100].co.z += 0.02
+    bpy.ops.lwae.make_editable()
+    mesh = bpy.context.object.data
+    before = positions(mesh)
+    face_controls(mesh)[0].value += 1
+    assert 1e-4 < np.abs(positions(mesh) - before).max() < 0.05
+    bpy.ops.lwae.remove_offset()
+    assert np.abs(positions(mesh) - before)[100].max() > 0.005
+
+
+def test_make_editable_takes_what_is_seen_with_shape_keys(plain_head):
+    item, _ = plain_head()
+    item.shape_key_add(name="Basis")
+    key = item.shape_key_add(name="Wide")
+    for point in key.data:
+        point.co = point.co * 1.05
+    key.value = 1.0
+    seen = evaluated_positions(item).astype(np.float64)
+    assert bpy.ops.lwae.make_editable() == {"FINISHED"}
+    made = bpy.context.object
+    matrix = np.array(item.matrix_world)
+    assert np.abs(world(made) - (seen @ matrix[:3, :3].T + matrix[:3, 3])).max() < 2e-5
+
+
+def test_another_topology_is_sent_to_fit_to_mesh():
+    bpy.ops.mesh.primitive_monkey_add()
+    count = len(bpy.data.objects)
+    with pytest.raises(RuntimeError, match="Use Fit to Mesh"):
+        bpy.ops.lwae.make_editable()
+    assert len(bpy.data.objects) == count
+
+
+def test_buttons_are_grey_without_a_mesh(new_face):
+    assert not bpy.ops.lwae.fit_to_mesh.poll()
+    new_face()
+    assert not bpy.ops.lwae.fit_to_mesh.poll(), "a face needs no fit"
+    assert not bpy.ops.lwae.make_editable.poll()
+    bpy.ops.mesh.primitive_monkey_add()
+    assert bpy.ops.lwae.fit_to_mesh.poll() and bpy.ops.lwae.make_editable.poll()
+    assert not bpy.ops.lwae.clear_landmarks.poll()
+    bpy.ops.object.mode_set(mode="EDIT")
+    assert not bpy.ops.lwae.fit_to_mesh.poll()
+
+
+def other_polygons(item, ratio=0.5) -> None:
+    """Fewer triangles, so that no vertex corresponds to one of the model's."""
+    modifier = item.modifiers.new("Other polygons", "DECIMATE")
+    modifier.ratio = ratio
+
+
+def surface_errors(made, item) -> np.ndarray:
+    """Distance of each vertex of a face from an object as it is seen, mm."""
+    inverse = item.matrix_world.inverted()
+    scale = item.matrix_world.to_scale()[0]
+    seen = item.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    found = [seen.closest_point_on_mesh(inverse @ Vector(point)) for point in world(made)]
+    pairs = zip(world(made), found, strict=True)
+    return np.array([1000 * scale * (inverse @ Vector(point) - hit[1]).length for point, hit in pairs])
+
+
+def skin(model) -> np.ndarray:
+    eyes = np.repeat(model.polygon_material == 1, model.polygon_sizes)
+    return np.setdiff1d(np.arange(model.vertex_count), model.polygon_vertices[eyes])
+
+
+def test_fit_to_mesh_finds_a_head_without_landmarks(plain_head, model):
+    item, _ = plain_head()
+    other_polygons(item)
+    pose = np.array(item.matrix_world)
+    assert bpy.ops.lwae.fit_to_mesh(keep_offset=False) == {"FINISHED"}
+    made = bpy.context.object
+    turn = np.array(made.matrix_world)[:3, :3].T @ pose[:3, :3]
+    assert np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))) < 3
+    assert made.matrix_world.to_scale()[0] == pytest.approx(1, abs=1e-4), "its own size is the face's"
+    assert made.data.lwae_source.error < FITTED_WITHIN
+    assert np.median(surface_errors(made, item)[skin(model)]) < FITTED_WITHIN
+
+    # The panel of the last operation shows the same fit with its offset, at once.
+    bpy.context.view_layer.objects.active = item
+    item.hide_set(False)
+    assert bpy.ops.lwae.fit_to_mesh(keep_offset=True) == {"FINISHED"}
+    wrapped = bpy.context.object
+    assert np.array_equal(values(wrapped.data), values(made.data))
+    assert wrapped.data.lwae_source.with_offset < made.data.lwae_source.error
+    assert np.median(surface_errors(wrapped, item)[skin(model)]) < np.median(surface_errors(made, item)[skin(model)])
+
+
+def test_fit_by_landmarks_in_centimetres(plain_head, addon, model):
+    item, _ = plain_head(seed=5)
+    item.matrix_world = Matrix.Scale(0.1 * 1000, 4) @ item.matrix_world
+    for name, vertex in list(addon("backend.landmarks").landmarks_of(model).items())[:5]:
+        mark = item.lwae_landmarks.add()
+        mark.name, mark.place = name, item.data.vertices[vertex].co
+    other_polygons(item)
+    bpy.context.view_layer.update()
+    assert bpy.ops.lwae.fit_to_mesh() == {"FINISHED"}
+    made = bpy.context.object
+    assert made.matrix_world.to_scale()[0] == pytest.approx(100, rel=1e-4)
+    assert made.data.lwae_source.error < FITTED_WITHIN
+    bpy.context.view_layer.objects.active = item
+    bpy.ops.lwae.clear_landmarks()
+    assert not len(item.lwae_landmarks)
+
+
+def test_what_is_no_head_is_refused():
+    bpy.ops.mesh.primitive_plane_add()
+    with pytest.raises(RuntimeError, match="flat"):
+        bpy.ops.lwae.fit_to_mesh()
+    assert len(bpy.data.objects) == 1
+
+
+def test_a_job_ends_when_it_is_cancelled_and_passes_its_error_on(addon):
+    job_class, error_class = addon("background_job").Job, addon("backend.errors").LwaeError
+    progress = addon("backend.fit_mesh").Progress
+    done = []
+
+    def steps(count):
+        for number in range(count):
+            done.append(number)
+            yield progress(number / count, "Counting")
+            time.sleep(0.01)
+        raise error_class("No head.")
+
+    job = job_class(steps(10_000))
+    job.start()
+    while not done:
+        time.sleep(0.01)
+    job.cancel()
+    job._thread.join(5)
+    assert not job.running and job.result is None and job.error is None and len(done) < 1000
+    with pytest.raises(error_class, match="No head"):
+        job_class(steps(3)).run()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Any mesh of a head to the code of a model: `python -m trainer fit MODEL.lwae MESH --out FACE.json`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+from backend.controls import split_code
+from backend.errors import LwaeError
+from backend.files import atomic_write
+from backend.fit_mesh import MeshFit, Progress, fit_mesh
+from backend.lwae_file import load_model
+from backend.mesh_files import PlyFormat
+from backend.numpy_decoder import NumpyDecoder
+from backend.surface import fan_triangles
+
+from .datasets.mesh_files import SUFFIXES, read_mesh
+from .mesh.near_points import make_closest
+
+log = logging.getLogger(__name__)
+
+
+def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units", ply: Path | None = None) -> str:
+    """Write the code, slider values, pose and distance of the face that is nearest to a mesh as JSON.
+
+    Args:
+        scale: "units" or "free", as in `backend.fit_mesh.fit_mesh`.
+        ply: also write the face, laid on the mesh and where the mesh is, to this file.
+
+    Returns:
+        A line that says how near the face is.
+
+    Raises:
+        LwaeError: as `load_model`, `read_mesh` and `fit_mesh` do, or when a file cannot be written.
+    """
+    model = load_model(model_path)
+    if mesh_path.suffix.lower() not in SUFFIXES:
+        raise LwaeError(f"{mesh_path} is of an unknown kind; export it as OBJ, PLY, STL or npz.")
+    faces, template = read_mesh(mesh_path)
+    if len(faces) != 1 or template is None:
+        raise LwaeError(f"{mesh_path} does not hold one mesh with polygons; save the one to fit in a file of its own.")
+    triangles = fan_triangles(template.polygon_sizes, template.polygon_vertices)
+    said = ""
+    for step in fit_mesh(NumpyDecoder(model), faces[0], triangles, make_closest, (), scale, ply is not None):
+        if isinstance(step, Progress):
+            if step.what != said:
+                said = step.what
+                log.info("%3.0f %%  %s", 100 * step.share, said)
+        else:
+            fit = step
+    values, _ = split_code(model, fit.code)
+    names = ["whole" if control.part < 0 else model.part_names[control.part] for control in model.controls]
+    facts = {
+        "model": model.name,
+        "model_hash": model.hash,
+        "chamfer_mm": fit.distance.chamfer,
+        "face_to_mesh_mm": fit.distance.to_mesh,
+        "mesh_to_face_mm": fit.distance.to_face,
+        "coverage": fit.distance.coverage,
+        "mm_per_unit": fit.pose.scale,
+        "matrix_to_mesh": fit.pose.inverse().matrix.tolist(),
+        "values": {
+            f"{name}.{control.name}": float(value)
+            for name, control, value in zip(names, model.controls, values, strict=True)
+        },
+        "code": fit.code.tolist(),
+    }
+    with atomic_write(out, "w", encoding="utf-8") as stream:
+        json.dump(facts, stream, indent=1)
+    if ply is not None:
+        _write_ply(ply, model, fit)
+    near = fit.distance
+    near = fit.distance
+    return (
+        f"{out}: {near.chamfer:.2f} mm (symmetric Chamfer), {100 * near.coverage:.0f} % of the face seen, "
+        f"with {fit.pose.scale:g} mm per unit"
+    )
+
+
+def _write_ply(path: Path, model, fit: MeshFit) -> None:
+    face = fit.face if fit.offset is None else fit.face + fit.offset
+    PlyFormat(model.vertex_count, model.polygon_sizes, model.polygon_vertices).write(
+        path, fit.pose.inverse().apply(face)
+    )

@@ -22,7 +22,7 @@ import bpy
 sys.path.insert(0, str(Path(__file__).parent))
 SETTINGS = json.loads(os.environ["LWAE_TEST"])
 # From the top of the sidebar to its buttons, in units of the interface's button height.
-RANDOMISE, FIRST_SLIDER = 2.3, 11.3
+RANDOMISE, FIRST_SLIDER = 2.3, 12.6
 
 
 def window():

@@ -40,9 +40,10 @@ def share_kept(decoder: Decoder, own: np.ndarray, mixed: np.ndarray, moved: np.n
         moved: the code that the mix was moved to.
 
     Returns:
-        Mean distance over the vertices, mm; and how much of the donors is left, 0 to 1, the mean over the parts that
-        they changed of 1 - |1 - t| with t the directional transfer <moved - own, mixed - own> / |mixed - own|^2 over the
-        vertices where the part is strongest (too much counts as too little). Not a number when donors changed nothing.
+        Mean distance over the vertices, mm; and how much of the donors is left, 0 to 1: the mean over the parts that
+        they changed of 1 - |1 - t| (too much counts as too little), with t the directional transfer
+        <moved - own, mixed - own> / |mixed - own|^2 over the vertices where the part is strongest. Not a number when
+        donors changed nothing.
     """
     model = decoder.model
     before, mix, after = (faces.astype(np.float64) for faces in decoder.decode(np.stack([own, mixed, moved])))

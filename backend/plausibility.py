@@ -20,9 +20,10 @@ TOLERANCE = 0.4
 # Measured on the default model and the 220 test faces of its data set: 99 % of them are below 1.29 (median 1.02);
 # with somebody else's nose 90 % are from 1.1 to 2.2 (median 1.45), with eight parts of eight people from 7 to 13.
 FACE_LIMITS = (1.3, 2.5, 5.0)
-# Distance from which a part counts as wild. Parts of the same test faces: 99 % below 1.73, all below 2.6; 71 % of
-# somebody else's noses are above 3.
+# Distance from which a part does not go with the others. Parts of the same test faces: 99 % below 1.73, all below 2.6;
+# 71 % of somebody else's noses are above 3.
 PART_LIMIT = 3.0
+KEPT_VIEWS = 24
 
 
 def grade(distance: float) -> int:
@@ -38,19 +39,11 @@ class Plausibility:
         Args:
             tolerance: mm; 0 measures codes as `Prior.mahalanobis` does. Models without linear bases count as 0.
         """
-        covariance = model.prior.covariance
-        noisy = covariance + _noise(model, tolerance)
-        precision = np.linalg.inv(noisy)
-        self._mean = model.prior.mean
-        self._precision = precision.astype(np.float32)
-        self._size = np.trace(precision @ covariance)
-        seen = precision @ covariance @ precision
-        self._parts = []
-        for k in range(model.part_count):
-            own = model.part_slice(k)
-            whitener = np.linalg.inv(np.linalg.cholesky(precision[own, own]))
-            size = np.trace(whitener @ seen[own, own] @ whitener.T)
-            self._parts.append((own, (whitener.T / np.sqrt(size)).astype(np.float32)))
+        self._model = model
+        self._noise = _noise(model, tolerance)
+        self._views: dict[tuple[int, ...], _View] = {}
+        self._all = tuple(range(model.part_count))
+        self.look_at(self._all)
 
     def __call__(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distances of faces and of their parts, in standard deviations: about 1 for people.
@@ -65,7 +58,74 @@ class Plausibility:
         Returns:
             Faces float64 [B] and parts float64 [B, K].
         """
-        away = np.atleast_2d(codes).astype(np.float32) - self._mean
+        return self._views[self._all].distances(np.atleast_2d(codes).astype(np.float32) - self._model.prior.mean)
+
+    def odd_parts(self, code: np.ndarray, wait: bool = True) -> tuple[list[int], tuple[int, ...] | None]:
+        """The parts that do not go with the others, the worst first.
+
+        One strange part makes its neighbours look strange too. So the part of the largest distance is set aside, the
+        others are looked at by themselves, and so on until none is beyond `PART_LIMIT`.
+
+        Args:
+            code: float32 [D].
+            wait: whether to make what is missing for that (some tens of milliseconds for each new set of parts).
+
+        Returns:
+            Numbers of the parts; and the set of parts to `look_at` to go on from there, None when nothing is missing.
+        """
+        away = (np.asarray(code, np.float32) - self._model.prior.mean)[None]
+        odd, left = [], self._all
+        while len(left) > 1:
+            view = self._views.get(left)
+            if view is None:
+                if not wait:
+                    return odd, left
+                view = self.look_at(left)
+            distances = view.distances(away[:, view.columns])[1][0]
+            worst = int(distances.argmax())
+            if distances[worst] < PART_LIMIT:
+                break
+            odd.append(left[worst])
+            left = left[:worst] + left[worst + 1 :]
+        return odd, None
+
+    def look_at(self, parts: tuple[int, ...]) -> _View:
+        """Make what is needed to judge some parts by themselves. Threads may call this."""
+        view = _View(self._model, self._noise, parts)
+        while len(self._views) >= KEPT_VIEWS:
+            self._views.pop(next(key for key in list(self._views) if key != self._all), None)
+        self._views[parts] = view
+        return view
+
+
+class _View:
+    """The Gaussian of some parts, the others being anything.
+
+    Attributes:
+        columns: of the code that these parts have, int [D'].
+    """
+
+    def __init__(self, model: FaceModel, noise: np.ndarray, parts: tuple[int, ...]):
+        every = np.arange(model.code_size)
+        self.columns = np.concatenate([every[model.part_slice(part)] for part in parts])
+        chosen = np.ix_(self.columns, self.columns)
+        covariance = model.prior.covariance[chosen]
+        precision = np.linalg.inv(covariance + noise[chosen])
+        # What the squared distances of people are on average, before they are divided by it.
+        expected = precision @ covariance
+        self._size = np.trace(expected)
+        expected = expected @ precision
+        self._precision = precision.astype(np.float32)
+        self._parts = []
+        ends = np.cumsum([model.code_sizes[part] for part in parts])
+        for part, end in zip(parts, ends, strict=True):
+            own = slice(end - model.code_sizes[part], end)
+            whitener = np.linalg.inv(np.linalg.cholesky(precision[own, own]))
+            size = np.trace(whitener @ expected[own, own] @ whitener.T)
+            self._parts.append((own, (whitener.T / np.sqrt(size)).astype(np.float32)))
+
+    def distances(self, away: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of deviations from the mean code, float32 [B, D']: of faces float64 [B] and of parts float64 [B, K']."""
         pulls = away @ self._precision
         faces = np.sqrt(np.maximum(np.einsum("bi,bi->b", pulls, away, dtype=np.float64), 0) / self._size)
         parts = [np.linalg.norm(pulls[:, own] @ whitener, axis=1) for own, whitener in self._parts]
@@ -78,7 +138,7 @@ def _noise(model: FaceModel, tolerance: float) -> np.ndarray:
         gram = linear_gram(model)
     except LwaeError:
         return np.zeros((model.code_size, model.code_size))
-    values, axes = np.linalg.eigh(gram)
-    variance = tolerance**2 * float(model.network["mass"].sum()) / model.code_size
     # Codes that move next to nothing need a length all the same.
-    return (axes * (variance / np.maximum(values, 1e-9 * values[-1]))) @ axes.T
+    gram += 1e-9 * np.trace(gram) * np.eye(len(gram))
+    noise = tolerance**2 * float(model.network["mass"].sum()) / model.code_size * np.linalg.inv(gram)
+    return (noise + noise.T) / 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from functools import cached_property
 
 import bpy
@@ -29,6 +30,7 @@ class Analysis:
     def __init__(self, model: FaceModel):
         self.model = model
         self._lock = threading.RLock()
+        self._warm: threading.Thread | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -91,13 +93,27 @@ class Analysis:
 
     def warm(self) -> bool:
         """Whether the plausibility and the mirror are there; starts making them where they are not."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._make, name="lwae analysis", daemon=True)
-            self._thread.start()
-        return not self._thread.is_alive()
+        if self._warm is None:
+            self._warm = self._start(self._make)
+        return not self._warm.is_alive()
+
+    def look_at(self, parts: tuple[int, ...]) -> None:
+        """Let `Plausibility.look_at` work in a thread, one at a time; the sidebar is drawn again afterwards."""
+        if not self.is_busy():
+            self._thread = self._start(lambda: self.plausibility.look_at(parts))
+            _redraw_later()
+
+    def is_busy(self) -> bool:
+        return any(thread is not None and thread.is_alive() for thread in (self._warm, self._thread))
 
     def _make(self) -> None:
-        _ = self.mirror, self.plausibility, self.mirror_matrix
+        _ = self.plausibility, self.mirror, self.mirror_matrix
+
+    @staticmethod
+    def _start(work: Callable[[], object]) -> threading.Thread:
+        thread = threading.Thread(target=work, name="lwae analysis", daemon=True)
+        thread.start()
+        return thread
 
 
 _known: dict[int, Analysis] = {}  # By id(model), which stays taken because the analysis holds the model.
@@ -112,14 +128,18 @@ def ready(model: FaceModel) -> Analysis | None:
     analysis = of(model)
     if analysis.warm():
         return analysis
-    if not bpy.app.timers.is_registered(_redraw_when_done):
-        bpy.app.timers.register(_redraw_when_done, first_interval=0.1)
+    _redraw_later()
     return None
 
 
+def _redraw_later() -> None:
+    if not bpy.app.timers.is_registered(_redraw_when_done):
+        bpy.app.timers.register(_redraw_when_done, first_interval=0.05)
+
+
 def _redraw_when_done() -> float | None:
-    if not all(analysis.warm() for analysis in _known.values()):
-        return 0.1
+    if any(analysis.is_busy() for analysis in _known.values()):
+        return 0.05
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":

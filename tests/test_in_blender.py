@@ -47,7 +47,7 @@ def test_drag_and_render_in_a_window(tmp_path):
     result = run([], blender=BLENDER_GUI, window=True, screenshot=tmp_path / "screen.png", timeout=300)
     assert result.returncode == 0, f"{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
     assert "Traceback" not in result.stdout + result.stderr, result.stderr[-4000:]
-    assert "slider [0] to" in result.stdout and "drew all states" in result.stdout
+    assert re.search(r"slider \[\d+\] to", result.stdout) and "drew all states" in result.stdout
     assert "rendered [1, 6, 11]" in result.stdout
 
 

@@ -45,6 +45,21 @@ def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[s
     return paths, *price
 
 
+class _Preparation(threading.Thread):
+    """Makes a model ready for a pattern of donors. It outlives an operator that was cancelled, so it knows none."""
+
+    def __init__(self, of_model: analysis.Analysis, labels: list[int] | None):
+        super().__init__(name="lwae harmonise", daemon=True)
+        self._of_model, self._labels = of_model, labels
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self._of_model.harmoniser.prepare(self._labels)
+        except (LwaeError, np.linalg.LinAlgError, MemoryError) as error:
+            self.error = error
+
+
 class LWAE_OT_harmonise(bpy.types.Operator):
     """Make the parts of this face fit one another as those of one person do. Locked parts stay; the mix becomes the
     face's own, with sliders as before"""
@@ -104,10 +119,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
 
     def invoke(self, context, _event):
         mesh = active_face(context)
-        self._analysis = analysis.of(face.model_of(mesh))
-        self._labels = donor_labels(mesh, self.by)
-        self._error = None
-        self._thread = threading.Thread(target=self._prepare, name="lwae harmonise", daemon=True)
+        self._thread = _Preparation(analysis.of(face.model_of(mesh)), donor_labels(mesh, self.by))
         self._thread.start()
         # Nothing to wait for once these donors were harmonised before.
         self._thread.join(0.02)
@@ -118,12 +130,6 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         context.window.cursor_modal_set("WAIT")
         context.workspace.status_text_set("Harmonise: looking how real people's parts go together. Esc cancels.")
         return {"RUNNING_MODAL"}
-
-    def _prepare(self) -> None:
-        try:
-            self._analysis.harmoniser.prepare(self._labels)
-        except (LwaeError, np.linalg.LinAlgError, MemoryError) as error:
-            self._error = error
 
     def modal(self, context, event):
         if event.type == "ESC":
@@ -143,13 +149,13 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         context.workspace.status_text_set(None)
 
     def _finish(self, context):
-        if self._error is not None:
-            self.report({"ERROR"}, f"This face cannot be harmonised: {self._error}")
+        if self._thread.error is not None:
+            self.report({"ERROR"}, f"This face cannot be harmonised: {self._thread.error}")
             return {"CANCELLED"}
         if not self.poll(context):
             return {"CANCELLED"}
         # What the redo panel may ask for next.
-        threading.Thread(target=self._analysis.harmoniser.prepare, name="lwae harmonise", daemon=True).start()
+        _Preparation(analysis.of(face.model_of(active_face(context))), None).start()
         return self.execute(context)
 
     def execute(self, context):

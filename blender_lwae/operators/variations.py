@@ -44,7 +44,8 @@ class Drawing:
     def __init__(self, mesh: bpy.types.Mesh, seed: int, difference: float):
         self.model = face.model_of(mesh)
         seeds = [(seed + index) % MAX_SEED for index in range(COUNT)]
-        original = shape.own_code(mesh, self.model)
+        # As it is seen: a part that is varied is the face's own from then on, and no donor's (see face.store_code).
+        original = shape.read_code(mesh, self.model)
         self.gallery = gallery.Gallery(mesh.session_uid, mesh.lwae.model_hash, original, difference, seeds)
         gallery.begin(self.gallery)
         self.free = free_parts(mesh)
@@ -67,7 +68,8 @@ class Drawing:
             if mesh is None or mesh.lwae.model_hash != self.gallery.model_hash or face.trouble(mesh) is not None:
                 return False
             seed = list(codes)[len(self.pictures)]
-            vertices = shape.shape(mesh, self.model, shape.read_values(mesh.lwae), codes[seed])
+            values = shape.without_donors(self.model, shape.read_values(mesh.lwae))
+            vertices = shape.shape(mesh, self.model, values, codes[seed])
             self.pictures[seed] = self.thread.submit(self.portraits.picture, vertices, gallery.SIZE)
         for seed, picture in self.pictures.items():
             if picture.done() and seed not in self.gallery.icons:
@@ -190,12 +192,12 @@ def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[st
     """
     model = face.model_of(mesh)
     found, free = gallery.of(mesh), free_parts(mesh)
-    original = shape.own_code(mesh, model) if found is None else found.original
+    original = shape.read_code(mesh, model) if found is None else found.original
     if not free:
         return []
     # Parts that were locked after the gallery was drawn count as they are now.
     code = original.copy()
-    current = shape.own_code(mesh, model)
+    current = shape.read_code(mesh, model)
     for part, item in enumerate(mesh.lwae.parts):
         if item.locked:
             code[model.part_slice(part)] = current[model.part_slice(part)]

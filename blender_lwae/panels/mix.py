@@ -74,9 +74,11 @@ class LWAE_PT_mix(FacesTab, bpy.types.Panel):
     @staticmethod
     def draw_part(layout, state, part, giver, amounts):
         """Who gives a part, with a slider; where several do, a slider for each below."""
-        split = layout.split(factor=0.3, align=True)
+        split = layout.split(factor=0.32, align=True)
         name = split.row()
-        name.label(text=state.parts[part].name.capitalize(), icon="LOCKED" if state.parts[part].locked else "NONE")
+        name.label(text=state.parts[part].name.capitalize())
+        if state.parts[part].locked:
+            name.label(text="", icon="LOCKED")
         right = split.row(align=True)
         right.context_pointer_set("lwae_part", state.parts[part])
         giving = [number for number, amount in enumerate(amounts) if amount]
@@ -89,7 +91,7 @@ class LWAE_PT_mix(FacesTab, bpy.types.Panel):
         if len(giving) == 1:
             right.prop(state.donors[first].amounts[part], "value", text="", slider=True)
             return
-        below = layout.split(factor=0.3, align=True)
+        below = layout.split(factor=0.32, align=True)
         below.label()
         column = below.column(align=True)
         for number in giving:

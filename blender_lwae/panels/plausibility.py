@@ -9,7 +9,7 @@ import bpy
 
 from .. import analysis, face, shape
 from ..backend.errors import LwaeError
-from ..backend.plausibility import FACE_LIMITS, PART_LIMIT, grade
+from ..backend.plausibility import FACE_LIMITS, grade
 from ..operators.common import active_face
 from .common import FacesTab
 
@@ -18,10 +18,10 @@ KEPT_VERDICTS = 32
 
 
 class Verdict(NamedTuple):
-    """Of a face: its distance in standard deviations, and for each part whether it went wild."""
+    """Of a face: its distance in standard deviations, and the numbers of the parts that do not go with the others."""
 
     distance: float
-    wild: tuple[bool, ...]
+    odd: list[int]
 
 
 # By what a face's vertices show, which is text on the mesh, so that redrawing costs a look-up.
@@ -29,7 +29,10 @@ _verdicts: dict[str, Verdict] = {}
 
 
 def verdict(mesh: bpy.types.Mesh) -> Verdict | None:
-    """Of what the vertices show, an edit by hand apart; None while it is not known."""
+    """Of what the vertices show, an edit by hand apart; None while it is not known.
+
+    The parts may come a moment later.
+    """
     shown = mesh.lwae.applied
     if shown in _verdicts:
         return _verdicts[shown]
@@ -38,19 +41,24 @@ def verdict(mesh: bpy.types.Mesh) -> Verdict | None:
         known = analysis.ready(model)
         if known is None or not shown:
             return None
-        distances, parts = known.plausibility(shape.seen_code(mesh, model, face.applied_values(mesh.lwae)))
+        code = shape.seen_code(mesh, model, face.applied_values(mesh.lwae))
+        distance = float(known.plausibility(code)[0][0])
+        odd, missing = known.plausibility.odd_parts(code, wait=False)
     except (LwaeError, ValueError):  # ValueError: written by a version with other sliders; the panel says so.
         return None
+    if missing is not None:
+        known.look_at(missing)
+        return Verdict(distance, odd)
     while len(_verdicts) >= KEPT_VERDICTS:
         _verdicts.pop(next(iter(_verdicts)))
-    _verdicts[shown] = Verdict(float(distances[0]), tuple((parts[0] > PART_LIMIT).tolist()))
+    _verdicts[shown] = Verdict(distance, odd)
     return _verdicts[shown]
 
 
 def draw_mark(layout: bpy.types.UILayout, mesh: bpy.types.Mesh, part: int) -> None:
     """A warning sign on a part that does not go with the others."""
     found = verdict(mesh)
-    if found is not None and found.wild[part]:
+    if found is not None and part in found.odd:
         layout.label(text="", icon="ERROR")
 
 
@@ -67,7 +75,7 @@ class LWAE_PT_plausibility(FacesTab, bpy.types.Panel):
     def draw(self, context):
         found = verdict(active_face(context))
         column = self.layout.column(align=True)
-        text, factor = "", 0.0
+        text, factor = bpy.app.translations.pgettext_iface("Measuring"), 0.0
         if found is not None:
             text = bpy.app.translations.pgettext_iface(WORDS[grade(found.distance)])
             factor = min(1.0, FACE_LIMITS[0] / max(found.distance, 1e-6))

@@ -2,7 +2,7 @@
 import numpy as np
 
 from backend.local_network import linear_gram
-from backend.plausibility import Plausibility, grade
+from backend.plausibility import PART_LIMIT, Plausibility, grade
 from backend.prior import Prior
 from tests.toy import toy_model
 
@@ -54,6 +54,36 @@ def test_what_nobody_sees_weighs_nothing():
 
 def test_grades_go_up_with_the_distance():
     assert [grade(distance) for distance in (0, 1.2, 2, 4, 9)] == [0, 0, 1, 2, 3]
+
+
+def test_only_the_strange_parts_are_odd():
+    """A strange part makes its neighbours look strange; setting it aside shows that they are not."""
+    model = toy_model(parts=5, code_size=3)
+    rng = np.random.default_rng(0)
+    model.prior = Prior(np.zeros(15, np.float32), rng.normal(size=(15, 3)).astype(np.float32), 0.01)
+    plausibility = Plausibility(model)
+    one, two = model.prior.sample(rng, 40), model.prior.sample(rng, 40)
+    assert not any(plausibility.odd_parts(code)[0] for code in one)
+    alone = both = dragged = 0
+    for code, other in zip(one, two, strict=True):
+        strange = code.copy()
+        strange[model.part_slice(1)] = other[model.part_slice(1)]
+        dragged += (plausibility(strange)[1][0] > PART_LIMIT).sum() > 1
+        alone += plausibility.odd_parts(strange)[0] == [1]
+        strange[model.part_slice(3)] = -2 * other[model.part_slice(3)]
+        both += sorted(plausibility.odd_parts(strange)[0]) == [1, 3]
+    assert dragged > 20 and alone > 30 and both > 30, (dragged, alone, both)
+
+
+def test_what_is_missing_is_told_without_waiting():
+    model = coupled_model()
+    strange = model.prior.sample(np.random.default_rng(1), 1)[0]
+    strange[model.part_slice(1)] += 5
+    plausibility = Plausibility(model)
+    odd, missing = plausibility.odd_parts(strange, wait=False)
+    assert len(odd) == 1 and missing == tuple(part for part in range(3) if part not in odd)
+    plausibility.look_at(missing)
+    assert plausibility.odd_parts(strange, wait=False) == Plausibility(model).odd_parts(strange)
 
 
 def test_conditional_distances_agree_with_conditioning_by_hand():

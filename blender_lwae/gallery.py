@@ -70,17 +70,23 @@ def of(mesh: bpy.types.Mesh) -> Gallery | None:
 def begin(gallery: Gallery) -> None:
     """Show this gallery from now on. `end` then forgets an earlier one of the same face."""
     gallery.running = True
-    gallery.before = _galleries.pop(gallery.mesh, None)
+    before = _galleries.pop(gallery.mesh, None)
+    if before is not None and not before.icons:  # Another press before anything was drawn.
+        before.before, before = None, before.before
+    gallery.before = before
     while len(_galleries) >= KEPT:
         remove(next(iter(_galleries)))
     _galleries[gallery.mesh] = gallery
 
 
+def is_current(gallery: Gallery) -> bool:
+    """Whether it is still the one that is shown of its face."""
+    return _galleries.get(gallery.mesh) is gallery
+
+
 def add_picture(gallery: Gallery, seed: int, picture: np.ndarray) -> None:
-    """Show the picture of one face, uint8 [SIZE, SIZE, 4], if the gallery is still there."""
+    """Show the picture of one face, uint8 [SIZE, SIZE, 4]."""
     global _previews
-    if _galleries.get(gallery.mesh) is not gallery:
-        return
     if _previews is None:
         _previews = bpy.utils.previews.new()
     gallery.names.append(str(next(_numbers)))
@@ -94,7 +100,7 @@ def end(gallery: Gallery) -> None:
     """No more pictures come: keep what there is, or the gallery before this one."""
     before, gallery.before, gallery.running = gallery.before, None, False
     gallery.seeds = [seed for seed in gallery.seeds if seed in gallery.icons]
-    if _galleries.get(gallery.mesh) is gallery and not gallery.seeds:
+    if is_current(gallery) and not gallery.seeds:
         remove(gallery.mesh)
         if before is not None:
             _galleries[gallery.mesh] = before

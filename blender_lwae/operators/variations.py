@@ -59,6 +59,8 @@ class Drawing:
 
     def step(self) -> bool:
         """Go on with what is ready. True as long as there is more to do."""
+        if not gallery.is_current(self.gallery):
+            return False
         if not self.codes.done():
             return True
         codes = self.codes.result()

@@ -171,6 +171,29 @@ def test_stopped_before_the_first_picture_the_old_gallery_comes_back(person, add
     assert gallery.of(person) is new and len(gallery._previews) == 9
 
 
+def test_pressed_again_while_drawing_the_first_drawing_ends(person, addon):
+    gallery, Drawing = addon("gallery"), addon("operators.variations").Drawing
+    old = draw(addon, person)
+    first = Drawing(person, 50, 0.4)
+    first.step()
+    second = Drawing(person, 60, 0.4)
+    assert not first.step()
+    first.end()
+    third = Drawing(person, 70, 0.4)
+    while third.done < 2:
+        assert third.step()
+        third.wait()
+    assert not second.step()
+    second.end()
+    fourth = Drawing(person, 80, 0.4)
+    third.end()
+    fourth.end()
+    assert gallery.of(person) is third.gallery and third.gallery.seeds == [70]
+    assert picture(addon, person, 70).any() and len(gallery._previews) == 2 and not old.names
+    bpy.ops.lwae.close_gallery()
+    assert not third.step() and len(gallery._previews) == 0
+
+
 def test_a_face_that_is_deleted_ends_the_drawing(person, addon):
     drawing = addon("operators.variations").Drawing(person, 50, 0.4)
     bpy.data.meshes.remove(person)

@@ -28,7 +28,9 @@ class Gallery:
     Attributes:
         mesh: session_uid of the face's mesh.
         model_hash: of the model it had.
-        original: float32 [D], its own code when the gallery was drawn.
+        original: float32 [D], its code as it was seen when the gallery was drawn.
+        own: float32 [D], the same before donors are mixed in.
+        amounts: float32 [donors, K], what donors gave then.
         difference: see `backend.variations.vary`.
         seeds: of the faces, in order.
         icons: icon numbers of those whose picture is there, by seed, and of the face itself (`ORIGINAL`).
@@ -41,6 +43,8 @@ class Gallery:
     mesh: int
     model_hash: str
     original: np.ndarray
+    own: np.ndarray
+    amounts: np.ndarray
     difference: float
     seeds: list[int]
     icons: dict[int, int] = field(default_factory=dict)

@@ -111,20 +111,31 @@ def test_all_locked_greys_the_buttons(person):
 
 
 def test_donors_and_pictures_agree(person, addon, model):
-    """A picture shows the face with what is mixed in, as the viewport does."""
+    """Faces like the one that is seen, donors included; the original comes back with its donors."""
     donor = person.lwae.donors.add()
     code = model.prior.sample(np.random.default_rng(4), 1)[0]
     donor.code = addon("shape").encode_numbers(code)
     for name in model.part_names:
         donor.amounts.add().name = name
     donor.amounts[0].value = donor.amounts[1].value = 0.8
+    person.lwae.parts[1].locked = True
+    before, seen = positions(person), addon("shape").read_code(person, model)
     found = draw(addon, person)
-    seed = found.seeds[5]
+    seed, picture_of = found.seeds[5], addon("gallery").portraits(model).picture
     bpy.ops.lwae.use_variation(seed=seed, difference=found.difference)
-    shown = addon("gallery").portraits(model).picture(1000 * positions(person), addon("gallery").SIZE)
+    shown = picture_of(1000 * positions(person), addon("gallery").SIZE)
     assert np.abs(picture(addon, person, seed) - shown[::-1] / 255).mean() < 1e-3
-    plain = 1000 * expected(person)
-    assert np.abs(plain - 1000 * positions(person)).max() > 0.5, "the donor does nothing here"
+    now = addon("shape").read_code(person, model)
+    free = [index for index in range(model.part_count) if index != 1]
+    wanted = addon("backend.variations").vary(model, seen, free, seed, found.difference)
+    assert np.allclose(now, wanted, atol=1e-4)
+    assert np.array_equal(now[model.part_slice(1)], seen[model.part_slice(1)])
+    assert [amount.value for amount in person.lwae.donors[0].amounts][:2] == [0, pytest.approx(0.8)]
+    bpy.ops.lwae.use_variation(difference=0)
+    assert [amount.value for amount in person.lwae.donors[0].amounts][:2] == [pytest.approx(0.8)] * 2
+    assert np.allclose(positions(person), before, atol=1e-6)
+    original = picture_of(1000 * before, addon("gallery").SIZE)
+    assert np.abs(picture(addon, person, addon("gallery").ORIGINAL) - original[::-1] / 255).mean() < 1e-3
 
 
 def test_galleries_are_forgotten_with_their_pictures(new_face, addon):

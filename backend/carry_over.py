@@ -77,12 +77,15 @@ def _empty(record: FaceRecord, model: FaceModel) -> FaceRecord:
         whole=whole,
         donors=[],
         settings=dict(record.settings),
+        whole_settings={name: dict(said) for name, said in record.whole_settings.items() if name in whole},
+        arrays=dict(record.arrays) if record.topology_hash == model.topology_hash else {},
     )
 
 
 def _set_code(record: FaceRecord, model: FaceModel, code: np.ndarray) -> None:
-    """Sliders and rest of a record from a code, with the sliders of the whole face where they are."""
-    values, rest = split_code(model, code, np.array(list(record.whole.values()), dtype=np.float32))
+    """Sliders and rest of a record from a code; those of the whole face say what the code shows."""
+    values, rest = split_code(model, code)
+    record.whole = dict(zip(record.whole, values[part_controls(model, WHOLE)].tolist(), strict=True))
     for k, part in enumerate(record.parts.values()):
         numbers = values[part_controls(model, k)].tolist()
         part.sliders = dict(zip(part.sliders, numbers, strict=True))
@@ -92,7 +95,6 @@ def _set_code(record: FaceRecord, model: FaceModel, code: np.ndarray) -> None:
 def _by_vertices(record: FaceRecord, source: Decoder, target: Decoder) -> Carried:
     model = target.model
     result, left = _empty(record, model), []
-    result.whole.update({name: value for name, value in record.whole.items() if name in result.whole})
     codes = [own_code(record, source.model), *(join_parts(source.model, donor.code) for donor in record.donors)]
     vertices = source.decode(np.stack(codes))
     encoded = target.encode(vertices)
@@ -125,6 +127,8 @@ def _by_sliders(record: FaceRecord, source: FaceModel | None, target: FaceModel)
         if code is not None:
             parts = split_parts(target, code)
             result.donors.append(DonorRecord(donor.name, parts, _amounts(donor, target), donor.settings))
+    if len(result.arrays) < len(record.arrays):
+        left.append("what is held in place")
     missing = len(record.donors) - len(result.donors)
     if missing:
         left.append("its donor" if missing == 1 else f"{missing} donors")

@@ -3,12 +3,14 @@
 
     {"format": "lwae-face", "version": 1, "name": "Ada",
      "model": {"name": ..., "hash": ..., "topology": ...},
-     "settings": {"seed": 3, ...}, "whole": {"Age": 0.4},
+     "settings": {"seed": 3, ...}, "arrays": {...},
+     "whole": {"Age": 0.4}, "whole_settings": {"Age": {"locked": true}},
      "parts": {"nose": {"sliders": {"Width": 0.54, ...}, "settings": {"locked": false, ...}, "rest": [...]}, ...},
      "donors": [{"name": ..., "amounts": {"nose": 0.5}, "settings": {...}, "code": {"nose": [...], ...}}]}
 
 `rest` is what no slider holds of a part's code (`backend.controls`), empty for zeros; `settings` are all other
-properties, so that a face made by a newer version keeps what an older one knows. Numbers have as many digits as float32
+properties, so that a face made by a newer version keeps what an older one knows; `arrays` are numbers that belong to
+vertices of the model. Numbers have as many digits as float32
 needs to come back exactly.
 """
 
@@ -70,8 +72,10 @@ class FaceRecord:
         model_name, model_hash, topology_hash: see `FaceModel`.
         parts: by name, in the model's order.
         whole: sliders of the whole face.
+        whole_settings: their other properties, by slider.
         donors: faces that are mixed in.
         settings: other properties of the face.
+        arrays: numbers that mean something for this model's mesh alone.
     """
 
     name: str
@@ -82,6 +86,8 @@ class FaceRecord:
     whole: dict[str, float] = field(default_factory=dict)
     donors: list[DonorRecord] = field(default_factory=list)
     settings: dict[str, Value] = field(default_factory=dict)
+    whole_settings: dict[str, dict[str, Value]] = field(default_factory=dict)
+    arrays: dict[str, list[float]] = field(default_factory=dict)
 
 
 def fits(record: FaceRecord, model: FaceModel) -> bool:
@@ -137,7 +143,9 @@ def dump_face(record: FaceRecord) -> str:
         "name": record.name,
         "model": {"name": record.model_name, "hash": record.model_hash, "topology": record.topology_hash},
         "settings": record.settings,
+        "arrays": record.arrays,
         "whole": record.whole,
+        "whole_settings": record.whole_settings,
         "parts": {
             name: {"sliders": part.sliders, "settings": part.settings, "rest": part.rest}
             for name, part in record.parts.items()
@@ -219,6 +227,8 @@ def load_face(text: str) -> FaceRecord:
         whole=_numbers_by_name(content, "whole"),
         donors=[_donor(donor) for donor in _typed(content, "donors", list)],
         settings=_settings(content),
+        whole_settings={name: _settings({"settings": it}) for name, it in _entries(content, "whole_settings").items()},
+        arrays={name: _numbers(numbers, name) for name, numbers in _entries(content, "arrays").items()},
     )
 
 
@@ -270,7 +280,7 @@ def _numbers_by_name(content: dict, name: str) -> dict[str, float]:
 
 def _numbers(content, name: str) -> list[float]:
     if not isinstance(content, list) or not all(_is_number(value) for value in content):
-        raise LwaeError(f"is damaged: the code of {name!r} does not consist of numbers.")
+        raise LwaeError(f"is damaged: what stands for {name!r} does not consist of numbers.")
     return [float(value) for value in content]
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from .controls import readouts
 from .model import FaceModel
 from .synthesis import LOOSENESS, face_rng
 
@@ -24,7 +25,14 @@ COUNT = 8
 MAX_DIFFERENCE = 1.0
 
 
-def vary(model: FaceModel, code: np.ndarray, parts: Iterable[int], seed: int, difference: float) -> np.ndarray:
+def vary(
+    model: FaceModel,
+    code: np.ndarray,
+    parts: Iterable[int],
+    seed: int,
+    difference: float,
+    kept: np.ndarray | None = None,
+) -> np.ndarray:
     """A face like another one; the same arguments give the same face.
 
     Args:
@@ -33,6 +41,7 @@ def vary(model: FaceModel, code: np.ndarray, parts: Iterable[int], seed: int, di
         seed: not negative.
         difference: how far from the face, as a share of how much two random people differ (root mean square): 0 is
             the face itself, 1 somebody else.
+        kept: bool [W], which controls of the whole face (age, ...) the new face shows just as this one does.
 
     Returns:
         A new code, float32 [D]; the other parts are copied exactly.
@@ -45,9 +54,11 @@ def vary(model: FaceModel, code: np.ndarray, parts: Iterable[int], seed: int, di
     if not free.any() or difference == 0:
         return code.copy()
     # Of E|z' - z|^2 = 2 (1 - a) times the variance, where strangers have 2 times the variance.
-    kept = 1 - difference**2
+    share = 1 - difference**2
     draw = model.prior.sample_given(code, free, face_rng(seed, 0), LOOSENESS)[free]
     mean = model.prior.mean_given(code, free, LOOSENESS)
     result = code.copy()
-    result[free] = mean + kept * (code[free] - mean) + np.sqrt(1 - kept**2) * (draw - mean)
-    return result
+    result[free] = mean + share * (code[free] - mean) + np.sqrt(1 - share**2) * (draw - mean)
+    if kept is None or not kept.any():
+        return result
+    return model.prior.with_readings(result, code, readouts(model)[kept], free, LOOSENESS)

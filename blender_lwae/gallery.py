@@ -28,7 +28,9 @@ class Gallery:
     Attributes:
         mesh: session_uid of the face's mesh.
         model_hash: of the model it had.
-        original: float32 [D], its own code when the gallery was drawn.
+        original: float32 [D], its code as it was seen when the gallery was drawn.
+        own: float32 [D], the same before donors are mixed in.
+        amounts: float32 [donors, K], what donors gave then.
         difference: see `backend.variations.vary`.
         seeds: of the faces, in order.
         icons: icon numbers of those whose picture is there, by seed, and of the face itself (`ORIGINAL`).
@@ -41,6 +43,8 @@ class Gallery:
     mesh: int
     model_hash: str
     original: np.ndarray
+    own: np.ndarray
+    amounts: np.ndarray
     difference: float
     seeds: list[int]
     icons: dict[int, int] = field(default_factory=dict)
@@ -70,17 +74,23 @@ def of(mesh: bpy.types.Mesh) -> Gallery | None:
 def begin(gallery: Gallery) -> None:
     """Show this gallery from now on. `end` then forgets an earlier one of the same face."""
     gallery.running = True
-    gallery.before = _galleries.pop(gallery.mesh, None)
+    before = _galleries.pop(gallery.mesh, None)
+    if before is not None and not before.icons:  # Another press before anything was drawn.
+        before.before, before = None, before.before
+    gallery.before = before
     while len(_galleries) >= KEPT:
         remove(next(iter(_galleries)))
     _galleries[gallery.mesh] = gallery
 
 
+def is_current(gallery: Gallery) -> bool:
+    """Whether it is still the one that is shown of its face."""
+    return _galleries.get(gallery.mesh) is gallery
+
+
 def add_picture(gallery: Gallery, seed: int, picture: np.ndarray) -> None:
-    """Show the picture of one face, uint8 [SIZE, SIZE, 4], if the gallery is still there."""
+    """Show the picture of one face, uint8 [SIZE, SIZE, 4]."""
     global _previews
-    if _galleries.get(gallery.mesh) is not gallery:
-        return
     if _previews is None:
         _previews = bpy.utils.previews.new()
     gallery.names.append(str(next(_numbers)))
@@ -94,7 +104,7 @@ def end(gallery: Gallery) -> None:
     """No more pictures come: keep what there is, or the gallery before this one."""
     before, gallery.before, gallery.running = gallery.before, None, False
     gallery.seeds = [seed for seed in gallery.seeds if seed in gallery.icons]
-    if _galleries.get(gallery.mesh) is gallery and not gallery.seeds:
+    if is_current(gallery) and not gallery.seeds:
         remove(gallery.mesh)
         if before is not None:
             _galleries[gallery.mesh] = before

@@ -313,7 +313,6 @@ class LwaeFace(PropertyGroup):
         override=OVERRIDE,
         options=set(),
     )
-
     difference: FloatProperty(
         name="Difference",
         description="How much faces like this one differ from it: 0 not at all, 1 as much as two people do",
@@ -335,6 +334,7 @@ class LwaeFace(PropertyGroup):
         options=set(),
         update=_gallery_seed_typed,
     )
+
 
 CLASSES = (LwaeControl, LwaeWholeControl, LwaePart, LwaeAmount, LwaeDonor, LwaeFace)
 

@@ -18,6 +18,7 @@ from .backend.model import FaceModel
 # What a record holds in another way, or what belongs to the vertices.
 OWN = {"name", "is_face", "model_name", "model_hash", "sliders", "rest", "applied", "stamp"}
 OF_PART = {"name"}
+OF_WHOLE = {"name", "value"}
 OF_DONOR = {"name", "code"}
 PLAIN = {"BOOLEAN": bool, "INT": int, "FLOAT": (int, float), "STRING": str, "ENUM": str}
 
@@ -52,6 +53,8 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
         {control.name: control.value for control in state.whole},
         donors,
         _plain(state, OWN),
+        {control.name: _plain(control, OF_WHOLE) for control in state.whole},
+        {name: shape.decode_numbers(getattr(state, name)).tolist() for name in _arrays(state)},
     )
 
 
@@ -97,6 +100,10 @@ def _write_all(state: bpy.types.PropertyGroup, model: FaceModel, record: FaceRec
     for number, (control, value) in enumerate(zip(state.whole, record.whole.values(), strict=True)):
         control.value = value
         paths.append(f"lwae.whole[{number}].value")
+        _set_plain(control, record.whole_settings.get(control.name, {}), OF_WHOLE)
+    for name in _arrays(state):
+        numbers = record.arrays.get(name)
+        setattr(state, name, shape.encode_numbers(np.array(numbers, dtype=np.float32)) if numbers else "")
     state.rest = shape.encode_numbers(rest) if rest.any() else ""
     state.donors.clear()
     for donor in record.donors:
@@ -112,13 +119,11 @@ def _write_free_parts(
     free = [index for index, name in enumerate(model.part_names) if name not in locked]
     if not free:
         return []
+    gave = [any(amount.value for amount in donor.amounts) for donor in state.donors]
     paths = face.store_code(mesh, model, own_code(record, model), free)
+    paths = [path for path in paths if not path.startswith("lwae.donors")]
     for index in reversed(range(len(state.donors))):
-        donor = state.donors[index]
-        changed = [amount for amount in donor.amounts if amount.value and amount.name not in locked]
-        for amount in changed:
-            amount.value = 0.0
-        if changed and not any(amount.value for amount in donor.amounts):
+        if gave[index] and not any(amount.value for amount in state.donors[index].amounts):
             state.donors.remove(index)
     for donor in record.donors:
         if any(amount for name, amount in donor.amounts.items() if name not in locked):
@@ -141,11 +146,17 @@ def _add_donor(state: bpy.types.PropertyGroup, model: FaceModel, said: DonorReco
 
 def _plain_properties(group: bpy.types.PropertyGroup, skip: set[str]):
     for item in group.bl_rna.properties:
-        if item.identifier in skip or item.is_readonly or item.type not in PLAIN:
+        if item.identifier in skip or item.is_readonly or item.is_skip_save or item.type not in PLAIN:
             continue
         if item.type == "STRING" and item.is_hidden:
-            continue  # Our own notes, such as hashes.
+            continue  # See `_arrays`.
         yield item
+
+
+def _arrays(state: bpy.types.PropertyGroup) -> list[str]:
+    """Hidden texts of the face that `shape.encode_numbers` writes."""
+    texts = [item for item in state.bl_rna.properties if item.type == "STRING" and item.is_hidden]
+    return [item.identifier for item in texts if item.identifier not in OWN]
 
 
 def _plain(group: bpy.types.PropertyGroup, skip: set[str]) -> dict:

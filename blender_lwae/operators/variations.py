@@ -24,6 +24,12 @@ def free_parts(mesh: bpy.types.Mesh) -> list[int]:
     return [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
 
 
+def donors_amounts(mesh: bpy.types.Mesh) -> np.ndarray:
+    """What donors give to the parts, float32 [donors, K]."""
+    amounts = [[amount.value for amount in donor.amounts] for donor in mesh.lwae.donors]
+    return np.array(amounts, dtype=np.float32).reshape(-1, len(mesh.lwae.parts))
+
+
 def _poll_free(cls, context) -> bool:
     if not poll_writable_face(cls, context):
         return False
@@ -44,11 +50,17 @@ class Drawing:
     def __init__(self, mesh: bpy.types.Mesh, seed: int, difference: float):
         self.model = face.model_of(mesh)
         seeds = [(seed + index) % MAX_SEED for index in range(COUNT)]
-        # As it is seen: a part that is varied is the face's own from then on, and no donor's (see face.store_code).
-        original = shape.read_code(mesh, self.model)
-        self.gallery = gallery.Gallery(mesh.session_uid, mesh.lwae.model_hash, original, difference, seeds)
+        self.gallery = gallery.Gallery(
+            mesh.session_uid,
+            mesh.lwae.model_hash,
+            shape.read_code(mesh, self.model),
+            shape.own_code(mesh, self.model),
+            donors_amounts(mesh),
+            difference,
+            seeds,
+        )
         gallery.begin(self.gallery)
-        self.free = free_parts(mesh)
+        self.free, self.kept = free_parts(mesh), face.whole_kept(mesh.lwae)
         self.portraits = gallery.portraits(self.model)
         self.thread = ThreadPoolExecutor(1, "face pictures")
         self.codes = self.thread.submit(self._vary, [gallery.ORIGINAL, *seeds])
@@ -60,6 +72,8 @@ class Drawing:
 
     def step(self) -> bool:
         """Go on with what is ready. True as long as there is more to do."""
+        if not gallery.is_current(self.gallery):
+            return False
         if not self.codes.done():
             return True
         codes = self.codes.result()
@@ -68,8 +82,7 @@ class Drawing:
             if mesh is None or mesh.lwae.model_hash != self.gallery.model_hash or face.trouble(mesh) is not None:
                 return False
             seed = list(codes)[len(self.pictures)]
-            values = shape.without_donors(self.model, shape.read_values(mesh.lwae))
-            vertices = shape.shape(mesh, self.model, values, codes[seed])
+            vertices = self.shown(mesh, codes[seed])
             self.pictures[seed] = self.thread.submit(self.portraits.picture, vertices, gallery.SIZE)
         for seed, picture in self.pictures.items():
             if picture.done() and seed not in self.gallery.icons:
@@ -84,9 +97,21 @@ class Drawing:
     def _vary(self, seeds: list[int]) -> dict[int, np.ndarray]:
         shown = self.gallery
         return {
-            seed: vary(self.model, shown.original, self.free, max(seed, 0), shown.difference * (seed >= 0))
+            seed: vary(self.model, shown.original, self.free, max(seed, 0), shown.difference * (seed >= 0), self.kept)
             for seed in seeds
         }
+
+    def shown(self, mesh: bpy.types.Mesh, code: np.ndarray) -> np.ndarray:
+        """Vertices of a variation as the face would show it: donors give to the locked parts alone."""
+        own, values = code.copy(), shape.read_values(mesh.lwae)
+        locked = np.ones(self.model.part_count, dtype=bool)
+        locked[self.free] = False
+        for part in np.flatnonzero(locked):
+            own[self.model.part_slice(part)] = self.gallery.own[self.model.part_slice(part)]
+        first = len(self.model.controls)
+        for start in range(first, first + locked.size * len(mesh.lwae.donors), locked.size):
+            values[start : start + locked.size] *= locked
+        return shape.shape(mesh, self.model, values, own)
 
     def end(self) -> None:
         """Stop; what is drawn stays."""
@@ -187,22 +212,29 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
 def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[str]:
     """Turn a face into one like the gallery's original, or like itself when it has no gallery.
 
+    Donors are taken into the face, as for a random one; difference 0 brings the original back, with its donors.
+
     Returns:
-        Data paths of the sliders that were set; none when all parts are locked.
+        Data paths of the sliders and amounts that were set; none when all parts are locked.
     """
-    model = face.model_of(mesh)
-    found, free = gallery.of(mesh), free_parts(mesh)
-    original = shape.read_code(mesh, model) if found is None else found.original
+    model, found, free = face.model_of(mesh), gallery.of(mesh), free_parts(mesh)
     if not free:
         return []
-    # Parts that were locked after the gallery was drawn count as they are now.
-    code = original.copy()
     current = shape.read_code(mesh, model)
-    for part, item in enumerate(mesh.lwae.parts):
-        if item.locked:
-            code[model.part_slice(part)] = current[model.part_slice(part)]
+    code = current if found is None else found.original.copy()
+    # Parts that were locked after the gallery was drawn count as they are now.
+    for part in set(range(model.part_count)).difference(free):
+        code[model.part_slice(part)] = current[model.part_slice(part)]
+    back = not difference and found is not None and len(found.amounts) == len(mesh.lwae.donors)
     with sync.paused():
-        paths = face.store_code(mesh, model, vary(model, code, free, seed, difference), free)
+        if back:
+            paths = face.store_code(mesh, model, found.own, free)
+            for donor, amounts in zip(mesh.lwae.donors, found.amounts, strict=True):
+                for part in free:
+                    donor.amounts[part].value = amounts[part]
+        else:
+            kept = face.whole_kept(mesh.lwae)
+            paths = face.store_code(mesh, model, vary(model, code, free, seed, difference, kept), free)
     if found is not None and (difference == found.difference or not difference):
         shown = face.signature(mesh.lwae, shape.read_values(mesh.lwae))
         found.shown[seed if difference else gallery.ORIGINAL] = shown

@@ -68,7 +68,7 @@ def test_another_mesh_takes_sliders_by_name(record, source):
     assert {name: part.sliders for name, part in carried.record.parts.items()} == {
         name: part.sliders for name, part in record.parts.items()
     }
-    assert carried.left == ["the finer shape that no slider holds"]
+    assert carried.left == ["the finer shape that no slider holds", "what is held in place"]
     values, _ = split_code(source.model, join_parts(source.model, record.donors[0].code))
     new, rest = split_code(target.model, join_parts(target.model, carried.record.donors[0].code))
     assert np.allclose(new, values, atol=1e-5) and np.allclose(rest, 0, atol=1e-5)
@@ -103,23 +103,35 @@ def test_the_same_network_with_other_sliders_keeps_the_rest(record, source):
     assert carried.how == "vertices" and carried.error < 0.05
 
 
-def test_sliders_of_the_whole_face_stay_and_the_shape_too(record, source):
+def test_sliders_of_the_whole_face_say_what_the_face_shows(record, source):
     model = source.model
-    age = Control("Age", WHOLE, np.random.default_rng(3).normal(size=model.code_size).astype(np.float32))
+    direction = np.random.default_rng(3).normal(size=model.code_size).astype(np.float32)
+    age = Control("Age", WHOLE, direction, readout=direction / (direction @ direction))
     aged = NumpyDecoder(dataclasses.replace(model, controls=[*model.controls, age]))
-    record = dataclasses.replace(record, whole={"Age": 0.7})
-    assert fits(record, aged.model)
+    code = own_code(record, model)
+    values, rest = split_code(aged.model, code)
+    record = dataclasses.replace(record, whole={"Age": float(values[-1])}, whole_settings={"Age": {"locked": True}})
+    for k, part in enumerate(record.parts.values()):
+        part.rest = rest[model.part_slice(k)].tolist()
+        part.sliders = dict(zip(part.sliders, values[2 * k : 2 * k + 2].tolist(), strict=True))
+    assert fits(record, aged.model) and np.allclose(own_code(record, aged.model), code, atol=1e-5)
     other = dataclasses.replace(
-        model,
-        header=dict(model.header, name="other"),
-        mean=model.mean + np.float32(0.01),
-        controls=[*model.controls, dataclasses.replace(age, direction=-age.direction)],
+        aged.model, header=dict(model.header, name="other"), mean=model.mean + np.float32(0.01)
     )
-    other = NumpyDecoder(other)
-    carried = carry_over(record, aged, other)
-    assert carried.how == "vertices" and carried.record.whole == {"Age": 0.7}
-    wanted = aged.decode(own_code(record, aged.model)[None])
-    assert np.linalg.norm(other.decode(own_code(carried.record, other.model)[None]) - wanted, axis=-1).mean() < 0.06
+    carried = carry_over(record, aged, NumpyDecoder(other))
+    assert carried.how == "vertices" and carried.record.whole["Age"] == pytest.approx(values[-1], abs=0.02)
+    assert carried.record.whole_settings == {"Age": {"locked": True}}
+    wanted = aged.decode(code[None])
+    shown = NumpyDecoder(other).decode(own_code(carried.record, other)[None])
+    assert np.linalg.norm(shown - wanted, axis=-1).mean() < 0.06
+
+
+def test_numbers_of_vertices_stay_with_their_mesh(record, source):
+    record.arrays["neck_edge"] = [1.0, 2.0, 3.0]
+    renamed = NumpyDecoder(dataclasses.replace(source.model, part_names=["top", "middle", "chin"]))
+    assert carry_over(record, source, renamed).record.arrays == record.arrays
+    carried = carry_over(record, source, other_topology())
+    assert carried.record.arrays == {} and "what is held in place" in carried.left
 
 
 def test_donors_of_parts_that_are_gone_are_named(source, record):

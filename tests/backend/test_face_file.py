@@ -35,7 +35,8 @@ def record_of(model, code, name="Ada", donor=None):
         amounts = dict.fromkeys(model.part_names, 0.25)
         donors.append(DonorRecord("Björn", split_parts(model, donor), amounts, {"pinned": True}))
     settings = {"seed": 2**31 - 1, "strength": 0.8, "tags": ["a", "b"]}
-    return FaceRecord(name, model.name, model.hash, model.topology_hash, parts, {}, donors, settings)
+    arrays = {"neck_edge": [0.5, -1.25]}
+    return FaceRecord(name, model.name, model.hash, model.topology_hash, parts, {}, donors, settings, {}, arrays)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,7 @@ def test_everything_comes_back_to_the_last_bit(model, record, tmp_path):
     assert back.parts["middle"].settings == {"locked": True, "seed": 8}
     assert back.settings["seed"] == 2**31 - 1 and back.settings["tags"] == ["a", "b"]
     assert np.float32(back.settings["strength"]) == np.float32(0.8)
+    assert back.arrays == {"neck_edge": [0.5, -1.25]}
     assert dump_face(back) == dump_face(record)
     assert [path.name for path in tmp_path.iterdir()] == ["ada.json"]
 
@@ -122,6 +124,8 @@ def changed(record, path, value):
         (["settings"], {"seed": float("nan")}, "'seed'"),
         (["settings"], {"seed": [0] * 1000}, "'seed'"),
         (["whole"], {"Age": None}, "'Age'"),
+        (["whole_settings"], {"Age": 3}, "'settings'"),
+        (["arrays"], {"neck_edge": "AAAA"}, "'neck_edge'"),
         (["donors"], {}, "'donors'"),
         (["donors", 0], "Björn", "donor"),
         (["donors", 0, "code", "top"], None, "'top'"),

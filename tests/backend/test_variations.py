@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+import dataclasses
+
 import numpy as np
 import pytest
 
+from backend.controls import read_whole
+from backend.model import WHOLE, Control
 from backend.numpy_decoder import NumpyDecoder
 from backend.variations import vary
 from tests.toy import toy_model
@@ -70,3 +74,19 @@ def test_a_free_part_goes_towards_what_the_locked_ones_suggest(model, face):
     draws = np.stack([vary(model, face, [0], seed, 1.0)[free] for seed in range(800)])
     spread = draws.std(axis=0).max()
     assert np.abs(draws.mean(axis=0) - model.prior.mean_given(face, free)).max() < 5 * spread / np.sqrt(800)
+
+
+def test_kept_traits_of_the_whole_face_stay(face):
+    """Other people of the same age: what the face shows of it is the same to the digit, and the rest varies."""
+    model = toy_model()
+    direction = np.random.default_rng(3).normal(size=model.code_size).astype(np.float32)
+    age = Control("Age", WHOLE, direction, readout=direction / (direction @ direction))
+    model = dataclasses.replace(model, controls=[*model.controls, age])
+    shown = read_whole(model, face)[0]
+    for parts in (ALL, [0, 2]):
+        free = vary(model, face, parts, 3, 0.8, np.array([False]))
+        same = vary(model, face, parts, 3, 0.8, np.array([True]))
+        assert abs(read_whole(model, free)[0] - shown) > 0.05
+        assert read_whole(model, same)[0] == pytest.approx(shown, abs=1e-3)
+        assert np.abs(same - face).max() > 0.3
+    assert np.array_equal(same[model.part_slice(1)], face[model.part_slice(1)])

@@ -111,22 +111,31 @@ def test_all_locked_greys_the_buttons(person):
 
 
 def test_donors_and_pictures_agree(person, addon, model):
-    """A picture shows the face with what is mixed in, as the viewport does."""
+    """Faces like the one that is seen, donors included; the original comes back with its donors."""
     donor = person.lwae.donors.add()
     code = model.prior.sample(np.random.default_rng(4), 1)[0]
     donor.code = addon("shape").encode_numbers(code)
     for name in model.part_names:
         donor.amounts.add().name = name
     donor.amounts[0].value = donor.amounts[1].value = 0.8
-    assert np.abs(expected(person) - positions(person)).max() > 5e-4, "the donor does nothing here"
+    person.lwae.parts[1].locked = True
+    before, seen = positions(person), addon("shape").read_code(person, model)
     found = draw(addon, person)
-    itself = addon("gallery").portraits(model).picture(1000 * positions(person), addon("gallery").SIZE)
-    assert np.abs(picture(addon, person, addon("gallery").ORIGINAL) - itself[::-1] / 255).mean() < 1e-3
-    seed = found.seeds[5]
+    seed, picture_of = found.seeds[5], addon("gallery").portraits(model).picture
     bpy.ops.lwae.use_variation(seed=seed, difference=found.difference)
-    shown = addon("gallery").portraits(model).picture(1000 * positions(person), addon("gallery").SIZE)
+    shown = picture_of(1000 * positions(person), addon("gallery").SIZE)
     assert np.abs(picture(addon, person, seed) - shown[::-1] / 255).mean() < 1e-3
-    assert not any(amount.value for amount in donor.amounts), "varied parts are the face's own"
+    now = addon("shape").read_code(person, model)
+    free = [index for index in range(model.part_count) if index != 1]
+    wanted = addon("backend.variations").vary(model, seen, free, seed, found.difference)
+    assert np.allclose(now, wanted, atol=1e-4)
+    assert np.array_equal(now[model.part_slice(1)], seen[model.part_slice(1)])
+    assert [amount.value for amount in person.lwae.donors[0].amounts][:2] == [0, pytest.approx(0.8)]
+    bpy.ops.lwae.use_variation(difference=0)
+    assert [amount.value for amount in person.lwae.donors[0].amounts][:2] == [pytest.approx(0.8)] * 2
+    assert np.allclose(positions(person), before, atol=1e-6)
+    original = picture_of(1000 * before, addon("gallery").SIZE)
+    assert np.abs(picture(addon, person, addon("gallery").ORIGINAL) - original[::-1] / 255).mean() < 1e-3
 
 
 def test_galleries_are_forgotten_with_their_pictures(new_face, addon):
@@ -171,6 +180,29 @@ def test_stopped_before_the_first_picture_the_old_gallery_comes_back(person, add
     assert picture(addon, person, 20).any()
     new = draw(addon, person, seed=60)
     assert gallery.of(person) is new and len(gallery._previews) == 9
+
+
+def test_pressed_again_while_drawing_the_first_drawing_ends(person, addon):
+    gallery, Drawing = addon("gallery"), addon("operators.variations").Drawing
+    old = draw(addon, person)
+    first = Drawing(person, 50, 0.4)
+    first.step()
+    second = Drawing(person, 60, 0.4)
+    assert not first.step()
+    first.end()
+    third = Drawing(person, 70, 0.4)
+    while third.done < 2:
+        assert third.step()
+        third.wait()
+    assert not second.step()
+    second.end()
+    fourth = Drawing(person, 80, 0.4)
+    third.end()
+    fourth.end()
+    assert gallery.of(person) is third.gallery and third.gallery.seeds == [70]
+    assert picture(addon, person, 70).any() and len(gallery._previews) == 2 and not old.names
+    bpy.ops.lwae.close_gallery()
+    assert not third.step() and len(gallery._previews) == 0
 
 
 def test_a_face_that_is_deleted_ends_the_drawing(person, addon):

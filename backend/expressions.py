@@ -77,39 +77,51 @@ class Follower:
         self.expressions = expressions
         self.mean = mean
         self._skin = skin
-        self._lids: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         self._rows = [expressions.rows(index) for index in range(len(expressions))]
+        self._follows = expressions.turns.any(axis=(1, 2)) | expressions.closes
+        # Of actions that differ from person to person: vertices that do, and what `change` needs; made on first use.
+        self._terms: dict[int, tuple] = {}
         self.numbers = {name: index for index, name in enumerate(expressions.names)}
-
-    def vertices(self, index: int) -> np.ndarray:
-        """Vertices that an action moves, rising, int32 [n]."""
-        return self.expressions.vertices[self._rows[index]]
 
     def delta(self, index: int, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """An action on a face, float32 [N, 3] mm: the vertices [n] that it moves, and how far, float32 [n, 3]."""
-        change, deltas = self.change(index, face - self.mean), self.expressions.deltas[self._rows[index]]
-        return self.vertices(index), deltas if change is None else deltas + change
+        vertices, deltas = (array[self._rows[index]] for array in (self.expressions.vertices, self.expressions.deltas))
+        own = self.change(index, face - self.mean)
+        if own is not None:
+            deltas = deltas.copy()
+            deltas[np.searchsorted(vertices, own[0])] += own[1]
+        return vertices, deltas
 
-    def change(self, index: int, change: np.ndarray) -> np.ndarray | None:
+    def change(self, index: int, change: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """How an action on a face changes when the face does.
 
         Args:
             change: float32 [N, 3], of the face's vertices, in any unit.
 
         Returns:
-            Change of the action's deltas, float32 [n, 3]; None when it is the same on all faces.
+            Vertices [m] whose delta changes and by how much, float32 [m, 3]; None when it is the same on all faces.
         """
+        if not self._follows[index]:
+            return None
+        if index not in self._terms:
+            self._terms[index] = self._term(index)
+        vertices, shares, turn, pivot, weights, involved, matrix = self._terms[index]
+        if involved is not None:
+            return vertices, matrix @ np.take(change, involved, axis=0)
+        own = np.take(change, vertices, axis=0)
+        own -= weights @ np.take(change, pivot, axis=0)
+        return vertices, shares * (own @ turn)
+
+    def _term(self, index: int) -> tuple:
         known, rows = self.expressions, self._rows[index]
+        vertices = known.vertices[rows]
         if known.turns[index].any():
-            pivot = known.pivot_weights[index] @ change[known.pivot_vertices[index]]
-            own = np.take(change, known.vertices[rows], axis=0) - pivot
-            return known.shares[rows, None] * (own @ known.turns[index].T)
-        if known.closes[index]:
-            if index not in self._lids:
-                self._lids[index] = self._lid_matrix(rows)
-            involved, matrix = self._lids[index]
-            return matrix @ np.take(change, involved, axis=0)
-        return None
+            some = np.flatnonzero(known.shares[rows])
+            turn, pivot = np.ascontiguousarray(known.turns[index].T), known.pivot_vertices[index]
+            return vertices[some], known.shares[rows][some, None], turn, pivot, known.pivot_weights[index], None, None
+        involved, matrix = self._lid_matrix(rows)
+        some = np.flatnonzero(matrix.any(axis=1))
+        return vertices[some], None, None, None, None, involved, np.ascontiguousarray(matrix[some])
 
     def _lid_matrix(self, rows: slice) -> tuple[np.ndarray, np.ndarray]:
         """What a closing action adds on a person, as a linear function of how the person differs from the mean face.

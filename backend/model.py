@@ -27,8 +27,8 @@ class Control:
         direction: float32 [Z_part], or [D] for the whole face, the change of the code for one slider unit, which is
             one standard deviation over the training faces (of a part's measure: over those alike in its others).
         description: one sentence for the tooltip.
-        readout: of the whole face's controls, float32 [D]: readout . code is the value that a face shows. A control
-            changes its own reading by 1 per unit and the others' not at all.
+        readout: of the whole face's controls, float32 [D]: readout . code is the value that a face shows. What controls
+            do is read back from them; where some depend on each other (shares of one whole), in equal parts.
     """
 
     name: str

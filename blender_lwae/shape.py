@@ -48,13 +48,6 @@ def _amounts(model: FaceModel, values: np.ndarray) -> np.ndarray:
     return values[len(model.controls) : len(values) - len(SETTINGS)].reshape(-1, model.part_count)
 
 
-def without_donors(model: FaceModel, values: np.ndarray) -> np.ndarray:
-    """The same values, but no donor gives anything."""
-    result = values.copy()
-    _amounts(model, result)[:] = 0
-    return result
-
-
 def settings(values: np.ndarray) -> dict[str, float]:
     """Settings by name."""
     return dict(zip(SETTINGS, values[len(values) - len(SETTINGS) :].tolist(), strict=True))

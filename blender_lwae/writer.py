@@ -67,14 +67,14 @@ def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray, expressions: Fo
 def _write_keys(
     shape_keys: bpy.types.Key, metres: np.ndarray, change: np.ndarray, expressions: Follower | None
 ) -> None:
+    points, shift, reference = np.empty(change.size, dtype=np.float32), change.ravel(), shape_keys.reference_key
     for key in shape_keys.key_blocks:
-        if key == shape_keys.reference_key:
+        if key == reference:
             # Exactly what the mesh gets: the stamp must hold when the keys are removed.
             key.points.foreach_set("co", metres.ravel())
             continue
-        points = np.empty(change.size, dtype=np.float32)
         key.points.foreach_get("co", points)
-        points += change.ravel()
+        points += shift
         _follow(points.reshape(-1, 3), key.name, change, expressions)
         key.points.foreach_set("co", points)
 
@@ -83,10 +83,9 @@ def _follow(points: np.ndarray, name: str, change: np.ndarray, expressions: Foll
     """Let the shape key of an expression follow a change [N, 3] of the face."""
     if expressions is None or name not in expressions.numbers:
         return
-    number = expressions.numbers[name]
-    own = expressions.change(number, change)
+    own = expressions.change(expressions.numbers[name], change)
     if own is not None:
-        points[expressions.vertices(number)] += own
+        points[own[0]] += own[1]
 
 
 def _write_linked(mesh: bpy.types.Mesh, metres: np.ndarray, expressions: Follower | None) -> None:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from backend.model import Control, FaceModel
+from backend.model import WHOLE, Control, FaceModel
 from backend.prior import Prior
 
 
@@ -111,3 +113,16 @@ def toy_model(
         prior=Prior(np.zeros(d, np.float32), factors.astype(np.float32), 0.01),
         network=network,
     )
+
+
+def with_whole_controls(model: FaceModel, count: int = 2) -> FaceModel:
+    """The model with controls of the whole face, which read back what they do."""
+    rng = np.random.default_rng(5)
+    directions = rng.normal(size=(model.code_size, count)).astype(np.float32)
+    readouts = np.linalg.pinv(directions) + 0.02 * rng.normal(size=(count, model.code_size))
+    readouts = (np.linalg.inv(readouts @ directions) @ readouts).astype(np.float32)
+    names = ("Age", "Weight", "Height")
+    whole = [
+        Control(names[i], WHOLE, directions[:, i].copy(), f"Changes the {names[i]}", readouts[i]) for i in range(count)
+    ]
+    return replace(model, controls=[*model.controls, *whole])

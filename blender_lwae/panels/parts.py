@@ -31,7 +31,8 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
         header, body = self.layout.panel("lwae_whole")
         header.label(text="Whole Face")
         row = header.row(align=True)
-        row.operator("lwae.explain", text="", icon="QUESTION", emboss=False)
+        if body is not None:
+            row.operator("lwae.explain", text="", icon="QUESTION", emboss=False)
         row.operator("lwae.reset_whole", text="", icon="LOOP_BACK", emboss=False)
         if body is None:
             return
@@ -50,7 +51,8 @@ class LWAE_PT_parts(FacesTab, bpy.types.Panel):
         row = header.row(align=True)
         buttons = row.row(align=True)
         buttons.enabled = not part.locked
-        buttons.operator("lwae.explain", text="", icon="QUESTION", emboss=False).part = part.name
+        if body is not None:
+            buttons.operator("lwae.explain", text="", icon="QUESTION", emboss=False).part = part.name
         buttons.operator("lwae.randomise_part", text="", icon="FILE_REFRESH", emboss=False).part = part.name
         buttons.operator("lwae.reset_part", text="", icon="LOOP_BACK", emboss=False).part = part.name
         row.prop(part, "locked", text="", icon="LOCKED" if part.locked else "UNLOCKED", emboss=False)

@@ -91,14 +91,17 @@ def test_reset_of_the_whole_faces_sliders_leaves_the_parts(new_face, whole):
 
 def test_auto_keying_keys_them(new_face, addon, whole):
     mesh = new_face().data
+    preferences = bpy.context.preferences.edit
+    before = preferences.use_keyframe_insert_available
+    preferences.use_keyframe_insert_available = False
     bpy.context.scene.tool_settings.use_keyframe_insert_auto = True
     try:
         bpy.ops.lwae.randomise_face(seed=1)
     finally:
+        preferences.use_keyframe_insert_available = before
         bpy.context.scene.tool_settings.use_keyframe_insert_auto = False
-    assert {f"lwae.whole[{index}].value" for index in range(len(mesh.lwae.whole))} <= addon(
-        "animation"
-    ).animated_paths(mesh)
+    paths = {f"lwae.whole[{index}].value" for index in range(len(mesh.lwae.whole))}
+    assert paths <= addon("animation").animated_paths(mesh)
 
 
 def make_old(mesh):

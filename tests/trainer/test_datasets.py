@@ -695,14 +695,16 @@ def test_anny_heads(tmp_path, monkeypatch):
     from trainer.datasets import anny
     from trainer.datasets.anny import prepare_anny
 
-    head = anny._AnnyHead()
-    monkeypatch.setattr(anny, "_AnnyHead", lambda expressions: head)  # it takes seconds to load
+    head, acting = anny._AnnyHead(), anny._AnnyHead(True)
+    # They take seconds to load.
+    monkeypatch.setattr(anny, "_AnnyHead", lambda expressions: acting if expressions else head)
     dataset = prepare_anny(tmp_path / "a", 6, 1)
     template = dataset.template
     labels = dict(zip(dataset.label_names, dataset.labels.T, strict=True))
     assert dataset.vertices.shape[0] == 6 and 4000 < dataset.vertex_count < 4500
     assert (template.polygon_sizes == 4).all() and len(template.uv) == len(template.polygon_vertices)
     assert {"years", "gender", "age", "weight"} <= set(labels)
+    assert (dataset.path / "expressions.npz").is_file()
     assert (labels["years"] >= 18).all() and (labels["years"] <= 85).all() and np.ptp(labels["years"]) > 5
     height, width = np.ptp(dataset.vertices[..., 2], axis=1), np.ptp(dataset.vertices[..., 0], axis=1)
     assert ((height > 200) & (height < 320) & (width > 130) & (width < 220)).all()

@@ -12,6 +12,7 @@ from tests.toy import sphere
 from trainer.cli import main
 from trainer.datasets import ict_facekit
 from trainer.datasets.dataset import load_dataset
+from trainer.datasets.expression_set import load_expressions
 from trainer.datasets.ict_facekit import prepare_ict_facekit
 from trainer.mesh.topology import polygon_starts
 
@@ -128,6 +129,14 @@ def test_expressions_are_added_in_the_neutral_pose(published, shapes, tmp_path):
     added = z_up(np.tensordot(weights, shapes[1], 1))
     np.testing.assert_allclose(data.vertices - plain.vertices, added, atol=2e-3)
     assert data.command.endswith("FaceXModel --count 60 --seed 5 --expressions 0.5 --out DATA")
+    # They come along for shape keys, with ARKit's names.
+    mean = data.vertices[0].astype(np.float32)
+    known = load_expressions(data.path, mean, np.ones(len(mean), bool))
+    assert set(known.names) <= {name.replace("_L", "Left").replace("_R", "Right") for name in EXPRESSIONS}
+    for index, name in enumerate(known.names):
+        shape = z_up(shapes[1][[n.replace("_L", "Left").replace("_R", "Right") for n in EXPRESSIONS].index(name)])
+        np.testing.assert_allclose(known.deltas[known.rows(index)], shape[known.vertices[known.rows(index)]], atol=2e-3)
+    assert len(known) and not load_expressions(plain.path, mean, np.ones(len(mean), bool))
 
 
 def test_expressions_without_an_index_are_all_other_shapes(folder, tmp_path):

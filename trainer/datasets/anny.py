@@ -8,6 +8,7 @@ nearly the same on the left and the right; and, if asked for, expressions.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ def prepare_anny(path: Path, count: int, seed: int, expressions: float = 0.0) ->
             # An open mouth must not move the skull.
             yield aligned + (head.vertices(*person, actions[part]) - faces) if expressions else aligned
 
-    known, known_on = (head if expressions else _AnnyHead(True)).actions()
+    known, known_on = (head if expressions else _AnnyHead(True)).actions
 
     kind = f"expressions up to {expressions:g}, " if expressions else ""
     option = f"--expressions {expressions:g} " if expressions else ""
@@ -181,6 +182,7 @@ class _AnnyHead:
             anny_expressions.pose(faces, coefficients, self._bones, by_name)
         return faces
 
+    @cached_property
     def actions(self) -> tuple[Expressions, np.ndarray]:
         """All facial actions on the neutral face, and that face, float64 [N, 3]; only of a head with expressions."""
         rng = np.random.default_rng(0)

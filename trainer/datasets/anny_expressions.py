@@ -86,13 +86,17 @@ PIVOT_VERTICES, PIVOT_RIDGE = 24, 1e-3
 def action_turns(bones: dict[str, Bone], coefficients: np.ndarray, faces: np.ndarray) -> dict[str, Turn]:
     """The bones' part in each action, for shape keys that follow a person: see `backend.expressions`.
 
-    A person's pivot is told from some vertices around it, by regression over persons.
+    A person's pivot is told from some vertices by regression over persons: an eye's from the eyeball, the jaw's from
+    a quarter of the head around it.
 
     Args:
         coefficients: of the blendshapes of some persons, [B, M].
         faces: the same persons, [B, N, 3].
     """
-    pivots = {name: _pivot(bones[name], coefficients, faces) for name in ("jaw", "eye.L", "eye.R")}
+    around = {name: np.flatnonzero(bones[name].weights > 0.9) for name in ("eye.L", "eye.R")}
+    jaw = bones["jaw"].head + coefficients.mean(axis=0) @ bones["jaw"].morphs
+    around["jaw"] = np.argsort(np.linalg.norm(faces.mean(axis=0) - jaw, axis=1))[: faces.shape[1] // 4]
+    pivots = {name: _pivot(bones[name], coefficients, faces, near) for name, near in around.items()}
     result = {}
     for action, (name, x, z) in TURNS.items():
         matrix = Rotation.from_euler("xz", (x, z), degrees=True).as_matrix() - np.eye(3)
@@ -102,12 +106,12 @@ def action_turns(bones: dict[str, Bone], coefficients: np.ndarray, faces: np.nda
     return result
 
 
-def _pivot(bone: Bone, coefficients: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices that move as the bone's head does, and their weights, which add up to 1: [P] each."""
+def _pivot(
+    bone: Bone, coefficients: np.ndarray, faces: np.ndarray, candidates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the candidates that move as the bone's head does, and their weights, which add up to 1: [P] each."""
     heads = bone.head + coefficients @ bone.morphs
     middle = faces.mean(axis=0)
-    distances = np.linalg.norm(middle - heads.mean(axis=0), axis=1)
-    candidates = np.argsort(distances)[: max(PIVOT_VERTICES, len(middle) // 4)]
     chosen = [candidates[0]]  # spread over the surroundings, by farthest points
     gaps = np.full(len(candidates), np.inf)
     while len(chosen) < PIVOT_VERTICES:

@@ -22,6 +22,7 @@ from ..mesh.topology import polygon_starts
 from .alignment import frame_matrix
 from .correspondence import Correspondence
 from .dataset import Dataset, Template, write_dataset
+from .expression_set import make_expressions
 from .expressions import sample_actions
 from .eyes import eye_polygons
 from .linear_model import LinearModel
@@ -57,7 +58,8 @@ def prepare_ict_facekit(
     """Draw `count` heads and write them as a data set; the labels are the weights of all shapes.
 
     Identity weights are standard normal, as ICT-FaceKit samples them. The result is aligned rigidly onto the
-    neutral mesh, since a tenth of the variance of the identity shapes is a nod. Then expressions are added.
+    neutral mesh, since a tenth of the variance of the identity shapes is a nod. Then expressions are added; those that
+    were read for it are also stored as facial actions.
 
     Args:
         source: the folder FaceXModel, or one of that layout with another mesh; other files in it are ignored.
@@ -115,6 +117,8 @@ def prepare_ict_facekit(
         seed=seed,
         label_names=identities + names,
         labels=np.concatenate([identity, expression], axis=1),
+        expressions=make_expressions(dict(zip(names, model.expression, strict=True)), {}) if names else None,
+        reference=model.mean,
     )
 
 

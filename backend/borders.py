@@ -138,11 +138,11 @@ class BorderShift:
         return self._strength * (energies - others) / (energies + others + self._floors)
 
     def apply(self, term: np.ndarray, amounts: np.ndarray, part: int) -> None:
-        """Multiply a part's displacements [B, n, 3] by 1 + sum_j s_kj w_j, in place."""
+        """Multiply a part's displacements of some faces [n, 3, B] by 1 + sum_j s_kj w_j, in place."""
         if self.own[part]:
-            factors = 1 + amounts[:, self.own[part]] @ self._weights[part]
-            for field, factor in zip(term, factors, strict=True):  # twice as fast as [:, places] on large meshes
-                field[self._places[part]] *= factor[:, None]
+            factors = self._weights[part].T @ amounts[:, self.own[part]].T
+            factors += 1
+            term[self._places[part]] *= factors[:, None]
 
     def rows(self, codes: np.ndarray) -> np.ndarray:
         """s_kj z_k of all pairs side by side, float32 [B, sum of Z_k]: coefficients of the w_j B_k."""

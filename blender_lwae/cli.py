@@ -17,7 +17,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import models
+from . import model_list, models
 from .backend.controls import part_controls
 from .backend.errors import LwaeError
 from .backend.lwae_file import load_model
@@ -117,7 +117,7 @@ def build_parser() -> Parser:
     synth = commands.add_parser("synth", help="make faces with their part codes as labels")
     for command in (info, synth):
         command.add_argument(
-            "--model", type=Path, default=models.default_path(), metavar="FILE", help="a .lwae model file"
+            "--model", type=Path, default=model_list.BUNDLED_PATH, metavar="FILE", help="a .lwae model file"
         )
     add = synth.add_argument
     add("--out", type=folder, required=True, metavar="DIR", help="folder for the faces; continued if it has some")

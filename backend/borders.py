@@ -24,6 +24,7 @@ from .model import FaceModel
 LEAST_SHARE = 1e-2  # Of the product of two weights somewhere, for a border between two parts.
 FLOOR = 0.05  # epsilon, as a share of the two parts' mean energies: near the mean face borders stay where they are.
 DIRECTIONS = 12  # of a part's code that are looked at.
+ENERGIES = "_border_energies"  # where a model keeps what `border_energies` gave
 TINY = 1e-9  # mm^2, against 0 / 0 where nothing moves.
 
 
@@ -67,6 +68,8 @@ def border_energies(
     maps = np.zeros((model.code_size, len(pairs), DIRECTIONS), dtype=np.float32)
     for index, (k, j) in enumerate(pairs):
         vertices, basis = parts[k]
+        shared = np.flatnonzero(model.weights[j, vertices])  # elsewhere the border is not
+        vertices, basis = vertices[shared], np.take(basis, shared, axis=1)
         own, other = model.weights[k, vertices], model.weights[j, vertices]
         # The basis holds w_k times a displacement, so w_j / w_k gives the displacement weighed by w_k w_j.
         root = np.sqrt(mass[vertices] * np.divide(other, own, out=np.zeros_like(own), where=own > 0))
@@ -101,7 +104,9 @@ class BorderShift:
         """
         pairs = border_pairs(model)
         self._strength = np.float32(border_strength(model))
-        maps, self._floors = border_energies(model, parts)
+        if ENERGIES not in vars(model):  # takes a third of loading a model, and is asked for by its check too
+            vars(model)[ENERGIES] = border_energies(model, parts)
+        maps, self._floors = vars(model)[ENERGIES]
         self._reverse = [pairs.index((j, k)) for k, j in pairs]
         self._columns = border_columns(model)
         self._sizes = [model.code_sizes[k] for k, _ in pairs]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import compileall
 import tempfile
 import time
 from pathlib import Path
@@ -36,6 +37,8 @@ def first_use(path: str) -> dict:
     import bpy
 
     bpy.ops.extensions.package_install_files(filepath=path, repo="user_default", enable_on_install=False)
+    # As at every start but the very first, which compiles the modules.
+    compileall.compile_dir(Path(bpy.utils.user_resource("EXTENSIONS"), *ADDON.split(".")[1:]), quiet=1)
     result = {}
     for name, action in (
         ("enable", lambda: addon_utils.enable(ADDON)),

@@ -114,9 +114,13 @@ def front_height(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
         float64 [P], inf where there is no triangle.
     """
     height = np.full(len(points), np.inf)
-    for a, b, c in corners[:, :, [0, 2, 1]]:  # The height comes last.
-        low, high = np.minimum(np.minimum(a, b), c), np.maximum(np.maximum(a, b), c)
-        near = np.flatnonzero(((points >= low[:2]) & (points <= high[:2])).all(axis=1))
+    corners = corners[:, :, [0, 2, 1]]  # The height comes last.
+    lows, highs = corners.min(axis=1), corners.max(axis=1)
+    order = np.argsort(points[:, 0], kind="stable")
+    along, up = points[order].T
+    first, end = np.searchsorted(along, lows[:, 0], "left"), np.searchsorted(along, highs[:, 0], "right")
+    for (a, b, c), low, high, start, stop in zip(corners, lows[:, 1], highs[:, 1], first, end, strict=True):
+        near = order[start:stop][(up[start:stop] >= low) & (up[start:stop] <= high)]
         twice = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
         if not len(near) or abs(twice) < 1e-9:
             continue

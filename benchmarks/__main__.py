@@ -25,7 +25,7 @@ THEMES = {
     "slider": 1,
     "blender_drag": 1,
     "start_up": 1,
-    "batch": 2,
+    "batch": 1,
     "parts_and_levels": 1,
     "chebyshev": 2,
     "gpu": 2,

@@ -78,8 +78,9 @@ def inside() -> None:
     function = getattr(importlib.import_module(f"benchmarks.{module}"), name)
     if bpy.app.background:
         bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
-        if not getattr(function, "installs", False):
-            _install(task["zip"])
+        if getattr(function, "installs", False):
+            finish(task, function(task["zip"], *task["arguments"]))
+        _install(task["zip"])
         finish(task, function(*task["arguments"]))
     steps = iter(())
 

@@ -219,8 +219,17 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from .distributed import own_device, team
+    from .training import require_device
+
+    require_device(own_device(options.device))
+    with team(own_device(options.device)) as processes:
+        return _train_in(options, processes)
+
+
+def _train_in(options: argparse.Namespace, processes) -> int:
     from .run import create_run, open_run
-    from .training import require_device, train
+    from .training import train
 
     overrides = dict(_assignment(text) for text in options.set)
     named = {name: getattr(options, name) for name in ("epochs", "seed", "variational")}
@@ -229,7 +238,6 @@ def _train(options: argparse.Namespace) -> int:
     path = options.out or (options.data if options.resume else None)
     if path is None:
         raise LwaeError("Name the data set and --out RUN for a new run, or --resume RUN to continue one.")
-    require_device(options.device)
     if options.resume and (path.exists() or options.out is None or options.data is None):
         run = open_run(path)
         asked = overrides | ({"preset": options.preset} if options.preset else {})
@@ -242,10 +250,14 @@ def _train(options: argparse.Namespace) -> int:
     elif options.data is None:
         raise LwaeError("Name the data set to train on: python -m trainer train DATA --out RUN.")
     else:
-        run = create_run(path, options.data, options.preset or "local", overrides)
+        if processes.leads:
+            create_run(path, options.data, options.preset or "local", overrides)
+        processes.wait()
+        run = open_run(path)
     if not train(run, options.device):
         return 130
-    print(f"trained; next: python -m trainer evaluate {run.path}")
+    if processes.leads:
+        print(f"trained; next: python -m trainer evaluate {run.path}")
     return 0
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 from backend.network import SparseMatrix
 from trainer.mesh.topology import umbrella_laplacian
 
+from .distributed import ALONE, Team
 from .paper_preset import sparse_rows
 
 OPTIONAL = ("seam", "partition", "leakage", "kl")
@@ -30,8 +31,9 @@ def loss_terms(
     part_sizes: list[int],
     outside: torch.Tensor | None = None,
     bending: Bending | None = None,
+    team: Team = ALONE,
 ) -> dict[str, torch.Tensor]:
-    """The terms of `loss_weights` for a batch, unweighted.
+    """The terms of `loss_weights` for a batch, unweighted; for one process's share of it, those of that share.
 
     Args:
         network: `LocalNetwork` or `PaperNetwork`.
@@ -39,19 +41,24 @@ def loss_terms(
         part_sizes: Z_k of each part.
         outside: bool [K, N], where no part code should act; for the leakage loss alone.
         bending: for the seam loss alone.
+        team: whose share the faces are. The seam and leakage losses mix faces within a share.
     """
     weights = loss_weights(config)
     std = network.std if config.get("normalised_loss") else None
     terms = {}
     if config.get("variational"):
         mean, log_variance = network.posterior(faces)
-        codes = network.project(mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
+        noise = torch.randn(len(mean) * team.size, mean.shape[1], dtype=mean.dtype, device=mean.device)
+        noise = noise[team.rows(len(noise))]
+        codes = network.project(mean + torch.exp(0.5 * log_variance) * noise)
         terms["kl"] = divergence(mean, log_variance)
     else:
         codes = network.encode(faces)
     decoded = network.decode(codes)
     terms["reconstruction"] = distance(decoded, faces, std)
-    terms["cycle"] = cycle_loss(network, faces, codes, part_sizes, std) if weights["cycle"] else torch.zeros(())
+    terms["cycle"] = faces.new_zeros(())
+    if weights["cycle"]:
+        terms["cycle"] = cycle_loss(network, faces, codes, part_sizes, std, team)
     if "seam" in weights:
         terms["seam"] = seam_loss(network, codes.detach(), part_sizes, bending)
     if "partition" in weights:
@@ -68,14 +75,20 @@ def distance(made: torch.Tensor, faces: torch.Tensor, std: torch.Tensor | None =
 
 
 def cycle_loss(
-    network, faces: torch.Tensor, codes: torch.Tensor, part_sizes: list[int], std: torch.Tensor | None = None
+    network,
+    faces: torch.Tensor,
+    codes: torch.Tensor,
+    part_sizes: list[int],
+    std: torch.Tensor | None = None,
+    team: Team = ALONE,
 ) -> torch.Tensor:
     """Swap random parts of two faces, decode, re-encode, swap back, decode, compare (Dubrovina et al. 2019).
 
     The first half of the batch meets the second half; each part of a pair is swapped with probability 1/2.
     """
     half = len(faces) // 2
-    swap = torch.rand(half, len(part_sizes), device=faces.device) < 0.5
+    swap = torch.rand(half * team.size, len(part_sizes), device=faces.device) < 0.5
+    swap = swap[team.pairs(len(swap))]
     columns = torch.repeat_interleave(swap, torch.tensor(part_sizes, device=faces.device), dim=1)
 
     def swapped(codes: torch.Tensor) -> torch.Tensor:
@@ -85,6 +98,22 @@ def cycle_loss(
     mixed = network.decode(swapped(codes))
     returned = network.decode(swapped(network.encode(mixed)))
     return distance(returned, faces[: 2 * half], std)
+
+
+class Losses(torch.nn.Module):
+    """`loss_terms` as the forward pass of a module, which is what several processes can share."""
+
+    def __init__(self, network: torch.nn.Module, team: Team, *options):
+        """
+        Args:
+            options: of `loss_terms`, from `config` to `bending`.
+        """
+        super().__init__()
+        self.network = network
+        self._team, self._options = team, options
+
+    def forward(self, faces: torch.Tensor) -> dict[str, torch.Tensor]:
+        return loss_terms(self.network, faces, *self._options, team=self._team)
 
 
 class Bending(torch.nn.Module):

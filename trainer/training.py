@@ -19,8 +19,9 @@ from backend.files import atomic_write
 from backend.torch_decoder import torch_network
 from trainer.mesh.topology import polygon_edges
 
+from .distributed import Team, own_device, team
 from .evaluation.regions import find_regions
-from .losses import Bending, loss_terms, loss_weights
+from .losses import Bending, Losses, loss_weights
 from .run import Run
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ def train(run: Run, device: str = "cpu") -> bool:
     """Train from the checkpoint, if there is one, to the last epoch; the last epoch is what counts.
 
     Every draw comes from states that the checkpoint holds, so a resumed training equals an uninterrupted one.
-    SIGTERM and Ctrl-C finish the current step, write a checkpoint and return.
+    SIGTERM and Ctrl-C finish the current step, write a checkpoint and return. Under `torchrun` all processes train
+    together (`distributed`).
 
     Returns:
         Whether the last epoch was reached.
@@ -42,8 +44,9 @@ def train(run: Run, device: str = "cpu") -> bool:
     Raises:
         LwaeError: the data set is gone or another one, there is no such device, or the loss is not finite.
     """
-    with _stop_signals() as stopped:
-        return _train(run, require_device(device), stopped)
+    device = require_device(own_device(device))
+    with _stop_signals() as stopped, team(device) as processes:
+        return _train(run, device, stopped, processes)
 
 
 def require_device(name: str) -> str:
@@ -55,7 +58,9 @@ def require_device(name: str) -> str:
     return name
 
 
-def _train(run: Run, device: str, stopped: list[int]) -> bool:
+def _train(run: Run, device: str, stopped: list[int], processes: Team) -> bool:
+    if not processes.leads:
+        log.setLevel(logging.ERROR)
     config, dataset = run.config, run.dataset
     torch.manual_seed(config["seed"])
     model = run.start_model()
@@ -81,11 +86,16 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
         set_random_states(saved, device)
         state = {key: saved[key] for key in state}
     batch_size = min(config["batch_size"], len(dataset.train) // 2 * 2)
+    processes.check_batch(batch_size)
+    own = processes.rows(batch_size)
+    losses = processes.wrap(Losses(network, processes, config, part_sizes, outside, bending))
     batches = max(1, len(dataset.train) // batch_size)
     total_steps = config["epochs"] * batches
     network.train()
 
     def save() -> None:
+        if not processes.leads:
+            return
         # In memory first: what torch raises on a full disk is not an OSError.
         buffer = io.BytesIO()
         parameters, moments = network.state_dict(), optimiser.state_dict()
@@ -96,18 +106,21 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
     saved_at = -math.inf  # The first epoch is kept too.
     done = state["epoch"] * batches + state["batch"]
     log.info("Training %s from epoch %d to %d; Ctrl-C keeps a checkpoint.", run.path, state["epoch"], config["epochs"])
-    with tqdm(total=total_steps, initial=done, unit="step", disable=None) as bar:
+    with tqdm(total=total_steps, initial=done, unit="step", disable=None if processes.leads else True) as bar:
         while state["epoch"] < config["epochs"]:
             order = np.random.default_rng([config["seed"], state["epoch"]]).permutation(dataset.train)
             while state["batch"] < batches:
-                chosen = np.sort(order[state["batch"] * batch_size :][:batch_size])
+                chosen = np.sort(order[state["batch"] * batch_size :][:batch_size])[own]
                 faces = torch.as_tensor(np.ascontiguousarray(dataset.vertices[chosen]), device=device)
                 factor = learning_rate_factor(config, state["epoch"] * batches + state["batch"], batches)
                 for group in optimiser.param_groups:
                     group["lr"] = config["learning_rate"] * factor
-                terms = loss_terms(network, faces, config, part_sizes, outside, bending)
+                terms = losses(faces)
                 loss = sum(weight * terms[name] for name, weight in weights.items())
-                if not torch.isfinite(loss):
+                # What all must agree on in one message: the terms, and whether somebody was asked to stop.
+                said = torch.stack([*(terms[name].detach() for name in weights), loss.new_tensor(len(stopped))])
+                *found, stops = processes.mean(said).tolist()
+                if not all(math.isfinite(number) for number in found):
                     raise LwaeError(
                         f"Training diverged in epoch {state['epoch'] + 1}: the loss is not finite; "
                         "start a new run with a smaller learning_rate."
@@ -116,11 +129,11 @@ def _train(run: Run, device: str, stopped: list[int]) -> bool:
                 loss.backward()
                 optimiser.step()
                 state["batch"] += 1
-                for index, name in enumerate(weights):
-                    state["sums"][index] += float(terms[name].detach())
+                state["sums"] = [total + number for total, number in zip(state["sums"], found, strict=True)]
                 bar.update()
-                if stopped:
+                if stops:
                     save()
+                    processes.wait()
                     log.warning("Stopped in epoch %d; continue with --resume.", state["epoch"] + 1)
                     return False
             means = {name: value / batches for name, value in zip(weights, state["sums"], strict=True)}

@@ -25,9 +25,9 @@ def test_moved_weights_are_a_partition_of_unity_between_zero_and_one():
     weights = np.zeros((50, model.part_count, model.vertex_count), np.float32)
     for k in range(model.part_count):
         vertices, _ = part_arrays(model, k)
-        moved = np.repeat(model.weights[k, vertices][None, :, None], 50, axis=0)
+        moved = np.repeat(model.weights[k, vertices][:, None, None], 50, axis=2)
         shift.apply(moved, amounts, k)
-        weights[:, k, vertices] = moved[..., 0]
+        weights[:, k, vertices] = moved[:, 0].T
     assert np.abs(amounts).max() > 0.5
     assert weights.min() >= 0 and weights.max() <= 1 + 1e-3
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-3)  # weights in half precision

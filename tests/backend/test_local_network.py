@@ -109,3 +109,11 @@ def test_bad_batches_get_a_sentence(model, kind):
         decoder.encode(np.full((1, model.vertex_count, 3), np.nan, np.float32))
     with pytest.raises(LwaeError, match="NaN"):
         NumpyDecoder(model).decode_one(np.full(model.code_size, np.inf, np.float32))
+
+
+def test_how_many_faces_are_decoded_together_does_not_matter(model, codes, monkeypatch):
+    whole = NumpyDecoder(model).decode(codes)
+    monkeypatch.setattr("backend.local_network.FLOATS_TOGETHER", 3 * 3 * model.vertex_count)
+    monkeypatch.setattr("backend.local_network.MIN_TOGETHER", 1)
+    assert NumpyDecoder(model)._network._faces_at_a_time == 3
+    np.testing.assert_allclose(NumpyDecoder(model).decode(codes), whole, atol=1e-4)

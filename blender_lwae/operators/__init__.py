@@ -13,10 +13,13 @@ from . import (
     harmonise,
     make_local,
     mix,
+    models,
     pull,
     randomise,
     renew,
     reset,
+    runtime,
+    switch_model,
     symmetry,
     variations,
 )
@@ -39,6 +42,9 @@ MODULES = (
     batch,
     edits,
     groups,
+    switch_model,
+    models,
+    runtime,
 )
 
 

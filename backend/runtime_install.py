@@ -149,15 +149,20 @@ class RuntimeInstall:
         """Install what was found."""
         self._go.set()
 
-    def cancel(self) -> None:
-        """End it at once and remove what it made; waits for that."""
+    def cancel(self, wait: bool = True) -> None:
+        """End it at once and remove what it made; that may take seconds.
+
+        Args:
+            wait: until that is done.
+        """
+        self.phase = "Cleaning up"
         self._stop.set()
         self._go.set()
         process = self._process
         if process is not None:
             with contextlib.suppress(OSError):
                 process.kill()
-        if self._thread.is_alive():
+        if wait and self._thread.is_alive():
             self._thread.join()
 
     def join(self, timeout: float | None = None) -> None:

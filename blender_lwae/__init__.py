@@ -1,10 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faces with sliders for their parts: nose, mouth, eyes, ..."""
 
-from . import analysis, cli, gallery, models, operators, panels, part_colours, preferences, properties, sides, sync
+from . import (
+    analysis,
+    cli,
+    gallery,
+    model_pictures,
+    models,
+    operators,
+    panels,
+    part_colours,
+    preferences,
+    properties,
+    runtime,
+    sides,
+    sync,
+)
 
 # In order of need; `unregister` goes backwards.
-MODULES = (analysis, sides, properties, preferences, gallery, part_colours, operators, panels, sync, cli)
+MODULES = (
+    analysis,
+    sides,
+    properties,
+    preferences,
+    gallery,
+    model_pictures,
+    runtime,
+    part_colours,
+    operators,
+    panels,
+    sync,
+    cli,
+)
 
 
 def register() -> None:

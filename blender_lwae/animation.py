@@ -61,6 +61,37 @@ def rename_animation(mesh: bpy.types.Mesh, prefix: str, new_prefix: str) -> None
             curve.data_path = new_prefix + curve.data_path.removeprefix(prefix)
 
 
+def move_animation(mesh: bpy.types.Mesh, new_paths: dict[str, str | None]) -> int:
+    """Give keyframes and drivers new data paths, also in NLA strips.
+
+    Actions that others use too stay as they are: the mesh gets copies.
+
+    Args:
+        new_paths: by old path, None for what loses its animation; paths that are not named stay.
+
+    Returns:
+        How many paths lost their animation.
+    """
+    lost = [path for path in animated_paths(mesh) if path in new_paths and new_paths[path] is None]
+    for path in lost:
+        remove_animation(mesh, path)
+    data = mesh.animation_data
+    if data is None:
+        return len(lost)
+    collections = [data.drivers]
+    for owner in _owners(data):
+        if any(curve.data_path in new_paths for curve in curves_of(owner)):
+            _make_action_single_user(owner)
+            collections.append(curves_of(owner))
+    for curves in collections:
+        moving = [(curve, curve.data_path) for curve in curves if curve.data_path in new_paths]
+        for curve, path in moving:  # By way of paths that nothing has: sliders may swap places.
+            curve.data_path = f"moving.{path}"
+        for curve, path in moving:
+            curve.data_path = new_paths[path]
+    return len(lost)
+
+
 def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str]) -> int:
     """Key data paths on the current frame if Auto Keying is on.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `blender -b --command lwae`: `synth` makes faces, `info` describes a model.
+"""The command `blender -b --command lwae`: `synth` makes faces, `info` describes a model, `models` lists them.
 
 Exit codes: 0 done, 1 failed, 2 wrong arguments, 130 and 143 stopped by Ctrl-C or SIGTERM.
 """
@@ -112,13 +112,17 @@ def shard(text: str) -> tuple[int, int]:
 
 def build_parser() -> Parser:
     parser = Parser(prog="lwae", description="Faces from a locally weighted autoencoder.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="synth|info")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="synth|info|models")
     info = commands.add_parser("info", help="describe a model: its parts and controls")
     synth = commands.add_parser("synth", help="make faces with their part codes as labels")
     for command in (info, synth):
         command.add_argument(
-            "--model", type=Path, default=model_list.BUNDLED_PATH, metavar="FILE", help="a .lwae model file"
+            "--model",
+            default="",
+            metavar="MODEL",
+            help="a .lwae file, or the name of an installed model (default: the one that came with the add-on)",
         )
+    commands.add_parser("models", help="list the installed models")
     add = synth.add_argument
     add("--out", type=folder, required=True, metavar="DIR", help="folder for the faces; continued if it has some")
     add("--count", type=whole_number(1), metavar="N", help="number of random faces")
@@ -153,12 +157,13 @@ def main(arguments: list[str]) -> int:
     """
     try:
         options = build_parser().parse_args(arguments)
-        prepared = _model_facts(options) if options.command == "info" else _synth_job(options)
+        prepare_command = {"info": _model_facts, "models": _installed, "synth": _synth_job}[options.command]
+        prepared = prepare_command(options)
     except LwaeError as error:
         return _fail(error, WRONG_ARGUMENTS)
     except SystemExit as error:  # argparse's --help
         return int(error.code or 0)
-    if options.command == "info":
+    if options.command != "synth":
         sys.stdout.write(prepared)
         return 0
     job, decoder = prepared
@@ -207,7 +212,7 @@ def _synth_job(options: argparse.Namespace) -> tuple[Job, NumpyDecoder]:
         raise LwaeError(
             "--overwrite with --shard would remove the faces of the other shards; leave it away or use a new folder."
         )
-    model = load_model(options.model)
+    model = load_model(model_list.find(options.model))
     names = [name.strip() for name in options.parts.split(",")] if options.parts is not None else model.part_names
     parts = tuple(sorted({model.part_index(name) for name in names}))
     if options.sources:
@@ -268,9 +273,10 @@ def _record(job: Job) -> dict:
 
 
 def _model_facts(options: argparse.Namespace) -> str:
-    model: FaceModel = load_model(options.model)
+    path = model_list.find(options.model)
+    model: FaceModel = load_model(path)
     lines = [
-        f"{model.name} ({options.model})",
+        f"{model.name} ({path})",
         f"preset {model.preset}, {model.vertex_count} vertices, {model.part_count} parts, "
         f"{model.code_size} code numbers, hash {model.hash}",
         f"licence {model.header.get('licence', 'unknown')}",
@@ -282,6 +288,17 @@ def _model_facts(options: argparse.Namespace) -> str:
     lines += [f"whole face: {whole}"] if whole else []
     names = model.expressions.names
     lines += [f"{len(names)} expressions: {', '.join(names)}"] if names else []
+    return "\n".join(lines) + "\n"
+
+
+def _installed(_options: argparse.Namespace) -> str:
+    lines = []
+    for item in model_list.model_list():
+        key = item.path.name if item.key == model_list.BUNDLED else item.key
+        if item.facts is None:
+            lines.append(f"{key}: {item.error}")
+        else:
+            lines.append(f"{key}: {item.name}, {model_list.describe(item.facts)}, {item.facts.licence or 'no licence'}")
     return "\n".join(lines) + "\n"
 
 

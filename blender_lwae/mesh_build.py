@@ -21,6 +21,12 @@ def new_face_mesh(model: FaceModel, name: str) -> bpy.types.Mesh:
         Face Eyes and Face Iris (the eye slots only when the model has eyes).
     """
     mesh = bpy.data.meshes.new(name)
+    fill_face_mesh(mesh, model)
+    return mesh
+
+
+def fill_face_mesh(mesh: bpy.types.Mesh, model: FaceModel) -> None:
+    """Give an empty mesh the model's mean face; material slots that it has already stay as they are."""
     starts = np.concatenate([[0], np.cumsum(model.polygon_sizes)[:-1]]).astype(np.int32)
     mesh.vertices.add(model.vertex_count)
     mesh.loops.add(len(model.polygon_vertices))
@@ -35,7 +41,6 @@ def new_face_mesh(model: FaceModel, name: str) -> bpy.types.Mesh:
     mesh.update(calc_edges=True)
     mesh.shade_smooth()
     _assign_materials(mesh, model, starts)
-    return mesh
 
 
 def prepare_object(face: bpy.types.Object) -> None:
@@ -50,12 +55,12 @@ def prepare_object(face: bpy.types.Object) -> None:
 
 
 def _assign_materials(mesh: bpy.types.Mesh, model: FaceModel, starts: np.ndarray) -> None:
-    mesh.materials.append(materials.skin())
     eye_polygons = np.flatnonzero(model.polygon_material == 1)
+    wanted = (materials.skin, materials.eyes, materials.iris) if len(eye_polygons) else (materials.skin,)
+    for make in wanted[len(mesh.materials) :]:
+        mesh.materials.append(make())
     if not len(eye_polygons):
         return
-    mesh.materials.append(materials.eyes())
-    mesh.materials.append(materials.iris())
     polygons = [
         model.polygon_vertices[starts[polygon] : starts[polygon] + model.polygon_sizes[polygon]]
         for polygon in eye_polygons

@@ -3,12 +3,14 @@
 
 import bpy
 
-from . import model_preferences
+from . import model_preferences, runtime_preferences
 
-SECTIONS = (model_preferences,)
+SECTIONS = (model_preferences, runtime_preferences)
 
 
-class LwaePreferences(model_preferences.ModelPreferences, bpy.types.AddonPreferences):
+class LwaePreferences(
+    model_preferences.ModelPreferences, runtime_preferences.RuntimePreferences, bpy.types.AddonPreferences
+):
     bl_idname = __package__
 
     def draw(self, context):

@@ -18,7 +18,7 @@ from . import model_list
 from .backend.decoder import Decoder
 from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
-from .backend.runtime_install import runtime_python
+from .backend.runtime_install import RuntimeInstall, runtime_python
 from .backend.worker_client import Worker, WorkerError
 from .backend.worker_decoder import FallbackDecoder, WorkerDecoder
 
@@ -35,6 +35,7 @@ class Session:
         python, device: what was chosen.
         lost: the sentence that says why it decodes no more; empty while it may.
         is_busy: a thread starts it or loads a model there; NumPy decodes meanwhile.
+        has_started: its versions and devices are known.
     """
 
     def __init__(self, python: str, device: str):
@@ -42,12 +43,12 @@ class Session:
         self.worker = Worker(python, log_file())
         self.lost = ""
         self.is_busy = False
-        self._started = False
+        self.has_started = False
         self._decoders: dict[int, FallbackDecoder] = {}
 
     @property
     def is_ready(self) -> bool:
-        return self._started and not self.lost and not self.is_busy
+        return self.has_started and not self.lost and not self.is_busy
 
     def decoder(self, model: FaceModel, steady: NumpyDecoder, path: str) -> Decoder:
         """The worker's decoder of a model if it is ready; asks for it otherwise and gives `steady`."""
@@ -62,7 +63,7 @@ class Session:
 
     def start(self) -> None:
         """Only start the process, in the background, to learn what devices there are."""
-        if not (self.lost or self.is_busy or self._started):
+        if not (self.lost or self.is_busy or self.has_started):
             self.is_busy = True
             threading.Thread(target=self._prepare, daemon=True).start()
 
@@ -72,9 +73,9 @@ class Session:
 
     def _prepare(self, model: FaceModel | None = None, steady: NumpyDecoder | None = None, path: str = "") -> None:
         try:
-            if not self._started:
+            if not self.has_started:
                 self.worker.start()
-                self._started = True
+                self.has_started = True
             if model is not None:
                 decoder = WorkerDecoder(model, self.worker, self.device, path)
                 self._decoders[id(model)] = FallbackDecoder(decoder, steady, self._on_loss)
@@ -132,7 +133,7 @@ def decoder(model: FaceModel, steady: NumpyDecoder, path: str) -> Decoder:
         path: its file.
     """
     settings = model_list.preferences()
-    if not getattr(settings, "gpu_device", ""):
+    if settings is None or not settings.gpu_device:
         return steady
     if _session is None:
         connect()
@@ -147,9 +148,30 @@ def connect() -> Session | None:
         if not python:
             return None
         _session = Session(python, model_list.preferences().gpu_device or "cpu")
-        if not bpy.app.background and not bpy.app.timers.is_registered(_poll):
-            bpy.app.timers.register(_poll, first_interval=POLL_SECONDS, persistent=True)
+        _watch()
     return _session
+
+
+def device_name() -> str:
+    """What the running worker computes on, for people."""
+    found = [device.name for device in _session.worker.devices if device.id == _session.device] if _session else []
+    return found[0] if found else "NumPy"
+
+
+_installation: RuntimeInstall | None = None
+
+
+def installation() -> RuntimeInstall | None:
+    """The last one of this Blender, to show how far it is."""
+    return _installation
+
+
+def install(python: str, options: list[str]) -> None:
+    """Begin an installation: first its size."""
+    global _installation
+    _installation = RuntimeInstall(folder(), python, options=options)
+    _installation.start()
+    _watch()
 
 
 def stop() -> None:
@@ -163,14 +185,22 @@ def stop() -> None:
 _seen: tuple | None = None
 
 
+def _watch() -> None:
+    if not bpy.app.background and not bpy.app.timers.is_registered(_poll):
+        bpy.app.timers.register(_poll, first_interval=POLL_SECONDS, persistent=True)
+
+
 def _poll() -> float | None:
-    """Redraw what shows the worker's state when that has changed; ends with the worker."""
+    """Redraw what shows the state of the worker and of an installation when that has changed; ends with them."""
     global _seen
-    now = None if _session is None else (id(_session), _session.is_busy, _session.lost)
+    job = _installation
+    worker = None if _session is None else (id(_session), _session.is_busy, _session.has_started, _session.lost)
+    now = worker, None if job is None else (job.state, job.phase, round(job.progress, 2))
     if now != _seen:
         _seen = now
         redraw()
-    return None if _session is None or _session.lost else POLL_SECONDS
+    goes_on = (_session is not None and not _session.lost) or (job is not None and job.is_running)
+    return POLL_SECONDS if goes_on else None
 
 
 def redraw() -> None:
@@ -181,12 +211,21 @@ def redraw() -> None:
                 area.tag_redraw()
 
 
+def end() -> None:
+    """Leave no process running."""
+    global _installation
+    job, _installation = _installation, None
+    if job is not None and job.is_running:
+        job.cancel()
+    stop()
+
+
 def register() -> None:
-    atexit.register(stop)
+    atexit.register(end)
 
 
 def unregister() -> None:
-    atexit.unregister(stop)
+    atexit.unregister(end)
     if bpy.app.timers.is_registered(_poll):
         bpy.app.timers.unregister(_poll)
-    stop()
+    end()

@@ -17,12 +17,15 @@ from . import (
     landmarks,
     make_local,
     mix,
+    models,
     neck,
     pull,
     randomise,
     renew,
     reset,
+    runtime,
     show_parts,
+    switch_model,
     symmetry,
     variations,
 )
@@ -45,12 +48,15 @@ MODULES = (
     face_files,
     make_local,
     batch,
-    edits,
-    groups,
     neck,
     show_parts,
     bake_controls,
     bake_animation,
+    switch_model,
+    models,
+    runtime,
+    edits,
+    groups,
 )
 
 

@@ -2,9 +2,10 @@
 """Add > Mesh > Face."""
 
 import bpy
+from bpy.props import EnumProperty
 from bpy_extras.object_utils import AddObjectHelper, object_data_add
 
-from .. import face, mesh_build, models, sync
+from .. import face, mesh_build, model_list, models, sync
 from ..backend.errors import LwaeError
 
 
@@ -15,6 +16,13 @@ class LWAE_OT_add_face(bpy.types.Operator, AddObjectHelper):
     bl_label = "Add Face"
     bl_options = {"REGISTER", "UNDO"}
 
+    model: EnumProperty(
+        name="Model",
+        description="Which people the face is made of. The preferences list the models and which one comes first",
+        items=model_list.enum_items,
+        options={"SKIP_SAVE"},
+    )
+
     @classmethod
     def poll(cls, context):
         if context.mode != "OBJECT":
@@ -24,7 +32,7 @@ class LWAE_OT_add_face(bpy.types.Operator, AddObjectHelper):
 
     def execute(self, context):
         try:
-            model = models.default()
+            model = models.by_key(self.model if self.properties.is_property_set("model") else "")
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -35,8 +43,16 @@ class LWAE_OT_add_face(bpy.types.Operator, AddObjectHelper):
         return {"FINISHED"}
 
 
+def draw_button(layout: bpy.types.UILayout, text: str) -> None:
+    """A button, or a menu of the models where there are several."""
+    if len(model_list.usable()) > 1:
+        layout.operator_menu_enum(LWAE_OT_add_face.bl_idname, "model", text=text, icon="USER")
+    else:
+        layout.operator(LWAE_OT_add_face.bl_idname, text=text, icon="USER")
+
+
 def menu(self, _context) -> None:
-    self.layout.operator(LWAE_OT_add_face.bl_idname, text="Face", icon="USER")
+    draw_button(self.layout, "Face")
 
 
 def register() -> None:

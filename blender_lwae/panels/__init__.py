@@ -1,9 +1,37 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Faces tab of the 3D viewport's sidebar, a file for each panel, from top to bottom."""
 
-from . import batch, expressions, face, from_mesh, library, mesh, mix, parts, plausibility, pull, symmetry, variations
+from . import (
+    batch,
+    expressions,
+    face,
+    from_mesh,
+    library,
+    mesh,
+    mix,
+    model,
+    parts,
+    plausibility,
+    pull,
+    symmetry,
+    variations,
+)
 
-MODULES = (face, from_mesh, plausibility, variations, parts, mix, symmetry, pull, expressions, library, batch, mesh)
+MODULES = (
+    face,
+    plausibility,
+    variations,
+    parts,
+    mix,
+    symmetry,
+    pull,
+    from_mesh,
+    expressions,
+    library,
+    batch,
+    mesh,
+    model,
+)
 
 
 def register() -> None:

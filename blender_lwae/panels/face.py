@@ -5,6 +5,7 @@ import bpy
 
 from .. import face, models
 from ..backend.errors import LwaeError
+from ..operators.add_face import draw_button
 from ..operators.common import active_face
 from .common import FacesTab, draw_message
 
@@ -40,7 +41,7 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
         layout = self.layout
         row = layout.row()
         row.scale_y = 1.3
-        row.operator("lwae.add_face", icon="USER")
+        draw_button(row, "Add Face")
         try:
             models.default()
         except LwaeError as error:

@@ -5,6 +5,7 @@ import bpy
 
 from .. import face
 from ..operators import show_parts
+from ..operators.add_face import draw_button
 from ..operators.common import active_face
 from .common import FacesTab
 
@@ -36,8 +37,7 @@ class LWAE_PT_mesh(FacesTab, bpy.types.Panel):
             column.operator("lwae.remove_offset", icon="TRASH")
         column.operator("lwae.apply", icon="MESH_DATA")
         column.separator()
-        column.operator("lwae.add_face", text="Add Another Face", icon="USER")
-        column.label(text=f"Model: {mesh.lwae.model_name}")
+        draw_button(column, "Add Another Face")
 
     def draw_held(self, mesh):
         """What stays in place while sliders move."""

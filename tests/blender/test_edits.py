@@ -255,7 +255,7 @@ def test_missing_or_damaged_model_gets_its_sentence(new_face, addon, monkeypatch
     if not missing:
         broken.write_bytes(b"PK\x03\x04 not a model")
     models.clear()
-    monkeypatch.setattr(models, "FOLDER", tmp_path)
+    monkeypatch.setattr(addon("model_list"), "BUNDLED_PATH", broken)
     found = addon("face").trouble(mesh)
     assert found.kind == "MODEL" and "default.lwae" in found.sentence
     slide(mesh, 2)

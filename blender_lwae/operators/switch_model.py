@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Another model for a face."""
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty
+
+from .. import face, model_list, models
+from .. import switch as switching
+from ..backend.errors import LwaeError
+from .common import active_face, poll_face
+
+
+def _other_models(self, context) -> list[tuple]:
+    """All but the one that the face has."""
+    mesh = active_face(context)
+    items = model_list.enum_items(self, context)
+    known = {item.key: item.facts.hash for item in model_list.usable()}
+    others = [item for item in items if mesh is None or known.get(item[0], "") != mesh.lwae.model_hash]
+    if mesh is not None:
+        others = [item for item in others if not _is_model_of(item[0], mesh)]
+    _others[:] = [(*item[:4], number) for number, item in enumerate(others)] or [
+        ("NONE", "No Other Model", "Install one in the add-on's preferences", "ERROR", 0)
+    ]
+    return _others
+
+
+_others: list[tuple] = []  # Blender does not keep the strings of dynamic menus.
+
+
+def _is_model_of(key: str, mesh: bpy.types.Mesh) -> bool:
+    """Files from before headers stated the hash: the bundled one is loaded anyway, others by their name."""
+    item = model_list.by_key(key)
+    if item.facts.hash:
+        return item.facts.hash == mesh.lwae.model_hash
+    try:
+        return item.name == mesh.lwae.model_name and models.load(item.path).hash == mesh.lwae.model_hash
+    except LwaeError:
+        return True  # Nothing to switch to.
+
+
+class LWAE_OT_switch_model(bpy.types.Operator):
+    """Give the face another model. Its shape stays where both models have the same vertices; elsewhere sliders of
+the same part and name keep their values"""
+
+    bl_idname = "lwae.switch_model"
+    bl_label = "Switch Model"
+    bl_options = {"REGISTER", "UNDO"}
+
+    model: EnumProperty(
+        name="Model", description="The model that the face shall have", items=_other_models, options={"SKIP_SAVE"}
+    )
+    result: EnumProperty(
+        name="Result",
+        description="What gets the other model",
+        items=(
+            ("COPY", "Copy", "A copy beside the face gets the other model; the face stays as it is"),
+            ("FACE", "This Face", "The face itself gets the other model, with all objects that share its mesh"),
+        ),
+        default="COPY",
+    )
+    keep_offset: BoolProperty(
+        name="Keep Exact Shape",
+        description="Where the vertices are the same, keep as an offset what the other model cannot show",
+        default=False,
+    )
+
+    @classmethod
+    def poll(cls, context):
+        if not poll_face(cls, context):
+            return False
+        if context.mode != "OBJECT":
+            cls.poll_message_set("Switch to Object Mode first.")
+            return False
+        if len(model_list.usable()) < 2 and face.trouble(active_face(context)) is None:
+            cls.poll_message_set("There is no other model. Install one in the add-on's preferences.")
+            return False
+        return True
+
+    def invoke(self, context, _event):
+        return context.window_manager.invoke_props_dialog(self, width=380)
+
+    def draw(self, context):
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(self, "model")
+        layout.prop(self, "result")
+        layout.prop(self, "keep_offset")
+        mesh = active_face(context)
+        item = self.chosen()
+        if mesh is None or item is None:
+            return
+        column = layout.box().column()
+        column.scale_y = 0.85
+        if item.facts.vertex_count == len(mesh.vertices):
+            column.label(text="Same number of vertices: if the polygons are the same,", icon="INFO")
+            column.label(text="the shape is encoded again and stays.", icon="BLANK1")
+        else:
+            counts = f"{item.facts.vertex_count:,} vertices instead of {len(mesh.vertices):,}"
+            column.label(text=f"Another mesh ({counts}):", icon="INFO")
+            column.label(text="sliders of the same part and name keep their values.", icon="BLANK1")
+            if self.result == "FACE" and mesh.shape_keys:
+                column.label(text="Shape keys of this face are lost.", icon="ERROR")
+
+    def chosen(self) -> model_list.ModelFile | None:
+        try:
+            return model_list.by_key(self.model)
+        except LwaeError:
+            return None
+
+    def execute(self, context):
+        item, source = self.chosen(), context.object
+        if item is None:
+            self.report({"ERROR"}, "There is no such model. Install one in the add-on's preferences.")
+            return {"CANCELLED"}
+        if self.result == "FACE" and source.data.override_library:
+            self.report({"ERROR"}, "This face is an override of another file's. Make it local, or switch a copy.")
+            return {"CANCELLED"}
+        target = source
+        try:
+            model = models.load(item.path)
+            if self.result == "COPY":
+                target = switching.copy_face(source)
+            switched = switching.switch(target.data, model, self.keep_offset)
+        except LwaeError as error:
+            if target is not source:
+                bpy.data.meshes.remove(target.data)
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if target is not source:
+            for other in context.selected_objects:
+                other.select_set(False)
+            target.select_set(True)
+            context.view_layer.objects.active = target
+        if switched.lost:
+            self.report({"WARNING"}, f"{switched.sentence}; left out: {', '.join(switched.lost)}")
+        else:
+            self.report({"INFO"}, switched.sentence)
+        return {"FINISHED"}
+
+
+register, unregister = bpy.utils.register_classes_factory((LWAE_OT_switch_model,))

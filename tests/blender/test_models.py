@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Several models: a folder of strangers' files, the model of a new face, and a face that changes its model."""
+
+import copy
+import os
+import time
+
+import bpy
+import numpy as np
+import pytest
+from helpers import positions, slide, slider_path, values
+
+from backend.lwae_file import load_model, save_model
+from tests.toy import toy_model
+
+MM = 1e-3
+
+
+@pytest.fixture
+def folder(addon):
+    """The add-on's own folder of models, empty at the end again."""
+    found = addon("model_list").folder(create=True)
+    yield found
+    preferences = addon("model_list").preferences()
+    preferences.models_folder = preferences.default_model = ""
+    for path in list(found.iterdir()):
+        addon("models").forget(path)
+        path.unlink()
+    addon("models").clear()
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """toy.lwae: other vertices, two parts of the same names; twin.lwae: the bundled vertices, another model."""
+    folder = tmp_path_factory.mktemp("models")
+    toy = toy_model()
+    toy.header["name"] = "Toy"
+    toy.part_names[:2] = ["nose", "mouth"]
+    save_model(toy, folder / "toy.lwae")
+    import importlib
+
+    bundled = importlib.import_module("bl_ext.user_default.blender_lwae.model_list").BUNDLED_PATH
+    twin = copy.deepcopy(load_model(bundled))
+    twin.header["name"] = "Twin"
+    twin.mean *= np.float32(1.01)
+    # Other sliders first, and one is gone.
+    nose = [control for control in twin.controls if control.part == twin.part_index("nose")]
+    rest = [control for control in twin.controls if control.part != twin.part_index("nose")]
+    twin.controls = sorted([*rest, *nose[::-1][:-1]], key=lambda control: control.part)
+    save_model(twin, folder / "twin.lwae")
+    return folder
+
+
+def install(path, **options):
+    return bpy.ops.lwae.install_model(filepath=str(path), **options)
+
+
+def seen(mesh):
+    return positions(mesh)
+
+
+def test_install_add_and_remove(addon, folder, files):
+    assert install(files / "toy.lwae") == {"FINISHED"}
+    found = addon("model_list").model_list()
+    assert [item.name for item in found] == ["Adult Heads", "Toy"]
+    assert found[1].facts.vertex_count == toy_model().vertex_count and found[1].facts.licence == "CC0-1.0"
+    assert bpy.ops.lwae.add_face(model="toy.lwae") == {"FINISHED"}
+    mesh = bpy.context.object.data
+    assert len(mesh.vertices) == toy_model().vertex_count and mesh.lwae.model_name == "Toy"
+    before = seen(mesh)
+    slide(mesh, 2)
+    assert np.abs(seen(mesh) - before).max() > MM
+    assert bpy.ops.lwae.add_face() == {"FINISHED"}
+    assert bpy.context.object.data.lwae.model_name == "Adult Heads"
+    assert bpy.ops.lwae.remove_model(model="toy.lwae") == {"FINISHED"}
+    assert not list(folder.iterdir())
+    trouble = addon("face").trouble(mesh)
+    assert trouble.kind == "MODEL" and "Toy" in trouble.sentence
+    before = seen(mesh)
+    slide(mesh, -1)
+    assert np.array_equal(seen(mesh), before), "a face without its model keeps its shape"
+    install(files / "toy.lwae")
+    assert addon("face").trouble(mesh) is None, "found again in the folder by its hash"
+    slide(mesh, -2)
+    assert np.abs(seen(mesh) - before).max() > MM
+
+
+def test_default_of_the_preferences(addon, folder, files):
+    install(files / "toy.lwae")
+    assert bpy.ops.lwae.default_model(model="toy.lwae") == {"FINISHED"}
+    bpy.ops.lwae.add_face()
+    assert bpy.context.object.data.lwae.model_name == "Toy"
+    items = addon("model_list").enum_items(None, bpy.context)
+    assert [item[0] for item in items] == ["toy.lwae", "BUNDLED"], "the default comes first in menus"
+    os.unlink(folder / "toy.lwae")
+    addon("model_list").clear()
+    bpy.ops.lwae.add_face()
+    assert bpy.context.object.data.lwae.model_name == "Adult Heads", "a default that is gone is no obstacle"
+
+
+def test_another_folder(addon, folder, files, tmp_path):
+    addon("model_list").preferences().models_folder = str(files)
+    assert {item.key for item in addon("model_list").model_list()} == {"BUNDLED", "toy.lwae", "twin.lwae"}
+    other = tmp_path / "new"
+    addon("model_list").preferences().models_folder = str(other)
+    assert [item.key for item in addon("model_list").model_list()] == ["BUNDLED"]
+    install(files / "toy.lwae")
+    assert (other / "toy.lwae").is_file() and not list(folder.iterdir())
+    (tmp_path / "file").write_text("x")
+    addon("model_list").preferences().models_folder = str(tmp_path / "file")
+    with pytest.raises(RuntimeError, match="choose another"):
+        install(files / "toy.lwae")
+
+
+def test_damaged_files_are_listed_and_harmless(addon, folder, files):
+    content = bytearray((files / "toy.lwae").read_bytes())
+    (folder / "text.lwae").write_text("hello")
+    (folder / "cut.lwae").write_bytes(content[:1000])
+    content[len(content) // 2] ^= 0xFF
+    (folder / "bent.lwae").write_bytes(content)
+    found = {item.key: item for item in addon("model_list").model_list()}
+    assert "not a .lwae model" in found["text.lwae"].error and "cut.lwae" in found["cut.lwae"].error
+    assert found["bent.lwae"].facts is not None, "its header is sound"
+    with pytest.raises(RuntimeError, match="bent.lwae"):
+        bpy.ops.lwae.add_face(model="bent.lwae")
+    found = {item.key: item for item in addon("model_list").model_list()}
+    assert "bent.lwae" in found["bent.lwae"].error, "loading it told more"
+    assert bpy.ops.lwae.add_face() == {"FINISHED"}
+    with pytest.raises(RuntimeError, match="bent.lwae"):
+        install(folder / "bent.lwae")
+    for key in ("text.lwae", "cut.lwae", "bent.lwae"):
+        assert bpy.ops.lwae.remove_model(model=key) == {"FINISHED"}
+    with pytest.raises(RuntimeError, match="cannot be deleted"):
+        bpy.ops.lwae.remove_model(model="BUNDLED")
+
+
+def test_a_face_whose_model_is_missing_costs_no_redraws(addon, folder, files):
+    """Panels ask on each redraw; a big folder is read once."""
+    for number in range(60):
+        os.link(files / "toy.lwae", folder / f"{number}.lwae")
+    bpy.ops.lwae.add_face()
+    mesh = bpy.context.object.data
+    mesh.lwae.model_hash, mesh.lwae.model_name = "0" * 16, "Nobody"
+    addon("face").trouble(mesh)
+    loads = []
+    original = addon("models").load_model
+    addon("models").load_model = lambda path: loads.append(path) or original(path)
+    try:
+        start = time.perf_counter()
+        for _ in range(100):
+            assert addon("face").trouble(mesh).kind == "MODEL"
+            addon("model_list").model_list()
+        spent = (time.perf_counter() - start) / 100
+    finally:
+        addon("models").load_model = original
+    print(f"trouble and list of 61 models: {spent * 1000:.3f} ms")
+    assert not loads and spent < 0.005
+
+
+def switch(model, result="FACE", **options):
+    assert bpy.ops.lwae.switch_model(model=model, result=result, **options) == {"FINISHED"}
+    return bpy.context.object
+
+
+def test_same_vertices_keep_the_shape(addon, folder, files, new_face):
+    install(files / "twin.lwae")
+    face = new_face()
+    mesh = face.data
+    bpy.ops.lwae.randomise_face(seed=3)
+    mesh.lwae.parts["ears"].locked = True
+    face.shape_key_add(name="Basis")
+    face.shape_key_add(name="Smile").points[7].co.z += 0.02
+    before = seen(mesh)
+    bpy.ops.ed.undo_push(message="Before")
+    assert switch("twin.lwae").data == mesh, "the same mesh, in place"
+    assert mesh.lwae.model_name == "Twin" and addon("face").trouble(mesh) is None
+    error = np.linalg.norm(seen(mesh) - before, axis=1)
+    assert error.mean() < 0.25 * MM and error.max() < 4 * MM
+    assert mesh.lwae.parts["ears"].locked
+    assert abs(mesh.shape_keys.key_blocks["Smile"].points[7].co.z - seen(mesh)[7, 2] - 0.02) < 1e-5
+    slide(mesh, 2)
+    assert np.abs(seen(mesh) - before).max() > MM
+    bpy.ops.ed.undo_push(message="Switched")
+    bpy.ops.ed.undo()
+    mesh = bpy.context.object.data
+    assert mesh.lwae.model_name == "Adult Heads" and np.allclose(seen(mesh), before, atol=1e-6)
+    assert addon("face").trouble(mesh) is None
+
+
+def test_exact_shape_by_an_offset(addon, folder, files, new_face):
+    install(files / "twin.lwae")
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=3)
+    before = seen(mesh)
+    switch("twin.lwae", keep_offset=True)
+    assert np.abs(seen(mesh) - before).max() < 2e-6 and "lwae_offset" in mesh.attributes
+    assert addon("face").trouble(mesh) is None
+
+
+def test_a_sculpted_face_keeps_its_sculpt(addon, folder, files, new_face):
+    install(files / "twin.lwae")
+    mesh = new_face().data
+    mesh.vertices[5].co.z += 0.02
+    mesh.update()
+    before = seen(mesh)
+    assert addon("face").trouble(mesh).kind == "EDITED"
+    switch("twin.lwae")
+    assert np.abs(seen(mesh) - before).max() < 2e-6
+    assert addon("face").trouble(mesh) is None
+    slide(mesh, 2)
+    assert np.abs(seen(mesh) - before).max() > MM
+
+
+def test_a_face_whose_model_is_gone_gets_another(addon, folder, files, new_face):
+    install(files / "twin.lwae")
+    bpy.ops.lwae.add_face(model="twin.lwae")
+    mesh = bpy.context.object.data
+    slide(mesh, 1.5)
+    before = seen(mesh)
+    bpy.ops.lwae.remove_model(model="twin.lwae")
+    assert addon("face").trouble(mesh).kind == "MODEL"
+    switch("BUNDLED")
+    assert addon("face").trouble(mesh) is None and mesh.lwae.model_name == "Adult Heads"
+    assert np.abs(seen(mesh) - before).max() < 2e-6
+
+
+def test_other_vertices_carry_sliders_by_name(addon, folder, files, new_face):
+    install(files / "toy.lwae")
+    face = new_face()
+    mesh, name = face.data, face.data.name
+    mesh.lwae.parts["nose"].controls["Width"].value = 1.25
+    mesh.lwae.parts["mouth"].controls["Shape 1"].value = -0.5
+    mesh.lwae.parts["ears"].controls["Width"].value = 2
+    mesh.lwae.parts["nose"].locked = True
+    mesh.materials[0] = bpy.data.materials.new("Mine")
+    twin_user = bpy.data.objects.new("Linked duplicate", mesh)
+    bpy.context.collection.objects.link(twin_user)
+    bpy.ops.ed.undo_push(message="Before")
+    result = switch("toy.lwae")
+    mesh = result.data
+    assert (result, mesh.name) == (face, name) and twin_user.data == mesh
+    assert len(mesh.vertices) == toy_model().vertex_count and addon("face").trouble(mesh) is None
+    assert mesh.lwae.parts["nose"].controls["Width"].value == 1.25 and mesh.lwae.parts["nose"].locked
+    assert mesh.lwae.parts["mouth"].controls["Shape 1"].value == -0.5
+    assert mesh.materials[0].name == "Mine"
+    moved = seen(mesh)
+    for part in mesh.lwae.parts:
+        for control in part.controls:
+            control.value = 0
+    assert np.abs(seen(mesh) - moved).max() > MM, "the carried sliders were what was seen"
+    bpy.ops.ed.undo_push(message="Switched")
+    bpy.ops.ed.undo()
+    assert bpy.context.object.data.lwae.model_name == "Adult Heads"
+    assert bpy.context.object.data.lwae.parts["ears"].controls["Width"].value == 2
+
+
+def test_a_copy_leaves_the_face_alone(addon, folder, files, new_face):
+    install(files / "toy.lwae")
+    face = new_face()
+    slide(face.data, 1)
+    before = seen(face.data), values(face.data), face.data.lwae.stamp
+    copied = switch("toy.lwae", "COPY")
+    assert copied != face and copied.data != face.data and copied.location.x > face.location.x + 0.1
+    assert copied.data.lwae.model_name == "Toy" and copied.select_get() and not face.select_get()
+    assert np.array_equal(seen(face.data), before[0]) and (values(face.data), face.data.lwae.stamp) == before[1:]
+    assert addon("face").trouble(face.data) is None
+
+
+def test_animation_follows_its_sliders_by_name(addon, folder, files, new_face):
+    install(files / "twin.lwae")
+    face = new_face()
+    mesh = face.data
+    nose = [part.name for part in mesh.lwae.parts].index("nose")
+    controls = mesh.lwae.parts[nose].controls
+    first, last = controls[0].name, controls[len(controls) - 1].name
+    for frame, value in ((1, 0), (11, 2)):
+        for number in (0, len(controls) - 1):
+            controls[number].value = value
+            mesh.keyframe_insert(slider_path(nose, number), frame=frame)
+    shared = bpy.data.meshes.new("Other user of the action")
+    shared.animation_data_create().action = mesh.animation_data.action
+    before = len(addon("animation").animated_paths(shared))
+    switch("twin.lwae")
+    names = [control.name for control in mesh.lwae.parts[nose].controls]
+    assert first not in names and names[0] == last
+    assert addon("animation").animated_paths(mesh) == {slider_path(nose, 0)}
+    assert len(addon("animation").animated_paths(shared)) == before, "others' actions stay"
+    bpy.context.scene.frame_set(1)
+    start = seen(mesh)
+    bpy.context.scene.frame_set(11)
+    assert np.abs(seen(mesh) - start).max() > 0.5 * MM
+
+
+def test_command_line_knows_installed_models(addon, folder, files, capsys, tmp_path):
+    install(files / "toy.lwae")
+    cli = addon("cli")
+    for name in ("Toy", "toy", "toy.lwae", str(files / "toy.lwae")):
+        assert cli.main(["info", "--model", name]) == 0
+        assert f"{toy_model().vertex_count} vertices" in capsys.readouterr().out
+    out = tmp_path / "faces"
+    assert cli.main(["synth", "--model", "Toy", "--count", "2", "--format", "npz", "--out", str(out)]) == 0
+    assert np.load(out / "faces_000000.npz")["vertices"].shape == (2, toy_model().vertex_count, 3)
+    capsys.readouterr()
+    assert cli.main(["models"]) == 0
+    assert "toy.lwae: Toy" in capsys.readouterr().out
+    assert cli.main(["info", "--model", "Nobody"]) == 2
+    assert "no installed model has that name" in capsys.readouterr().err
+    os.link(files / "toy.lwae", folder / "again.lwae")
+    assert cli.main(["info", "--model", "Toy"]) == 2
+    assert "2 installed models are called" in capsys.readouterr().err
+
+
+def test_switching_says_why_not(addon, folder, new_face):
+    face = new_face()
+    with pytest.raises(RuntimeError, match="no other model"):
+        bpy.ops.lwae.switch_model()
+    bpy.ops.object.mode_set(mode="EDIT")
+    with pytest.raises(RuntimeError, match="Object Mode"):
+        bpy.ops.lwae.switch_model()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert face.data.lwae.is_face
+
+
+def test_pictures_are_drawn_and_freed(addon, folder, files):
+    install(files / "toy.lwae")
+    (folder / "bent.lwae").write_bytes((files / "toy.lwae").read_bytes()[:-200])
+    pictures, listed = addon("model_pictures"), addon("model_list").model_list()
+    usable = [item for item in listed if item.facts]
+    end = time.monotonic() + 120
+    while not all(pictures.icon(item) for item in usable) and time.monotonic() < end:
+        pictures._show()
+        time.sleep(0.05)
+    icons = [pictures.icon(item) for item in usable]
+    assert len(set(icons)) == 2 and all(icons)
+    bundled = pictures._pictures[str(addon("model_list").file_key(usable[0].path))]
+    drawn = np.array(bundled.image_pixels_float[:]).reshape(pictures.SIZE, pictures.SIZE, 4)
+    assert 0.2 < (drawn[..., 3] > 0.5).mean() < 0.9, "a head on nothing"
+    pictures.unregister()
+    assert pictures._pictures is None

@@ -102,12 +102,15 @@ def mark_damaged(path: Path, sentence: str) -> None:
 
 
 def state_of_folder() -> tuple:
-    """Changes when a file is added to the folder, removed or replaced; costs one look at the disk."""
-    where = folder()
+    """Changes when a file is added to the folder, removed or replaced; costs two looks at the disk."""
+    return tuple((str(path), _changed(path)) for path in (folder(), BUNDLED_PATH))
+
+
+def _changed(path: Path) -> int:
     try:
-        return str(where), os.stat(where).st_mtime_ns
+        return os.stat(path).st_mtime_ns
     except OSError:
-        return str(where), 0
+        return 0
 
 
 def model_list() -> list[ModelFile]:
@@ -116,10 +119,11 @@ def model_list() -> list[ModelFile]:
     state = state_of_folder()
     if _listed is None or _listed[0] != state:
         found = [_model_file(BUNDLED, BUNDLED_PATH)]
+        where = Path(state[0][0])
         try:
-            found += [_model_file(path.name, path) for path in model_files(state[0])]
+            found += [_model_file(path.name, path) for path in model_files(where)]
         except LwaeError as error:
-            found.append(ModelFile("", Path(state[0]), None, str(error)))
+            found.append(ModelFile("", where, None, str(error)))
         _listed = state, found
     return _listed[1]
 

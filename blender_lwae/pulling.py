@@ -150,7 +150,9 @@ class FacePull:
             columns = self._model.part_slice(part)
             own[columns] += (code[columns] - self._seen[columns]) / self._shares[columns]
         with sync.paused():
-            self.paths = face.store_code(self.mesh, self._model, own, self._free)
+            # Not the whole face's sliders, which would creep while a nose is pulled.
+            whole = face.whole_values(self.mesh.lwae)
+            self.paths = face.store_code(self.mesh, self._model, own, self._free, whole)
         sync.write(self.mesh)
         return writer.read_positions(self.mesh) * np.float32(MM_PER_METRE)
 

@@ -104,9 +104,10 @@ def store_code(
     stays = np.ones(model.code_size, dtype=bool)
     for index in chosen:
         stays[model.part_slice(index)] = False
-    was, before = shape.own_code(mesh, model), whole_values(state)
+    before = whole_values(state)
     if whole is None:
         whole = before if stays.any() else shown_whole(mesh, model, code)
+    was = shape.own_code(mesh, model) if stays.any() and (whole != before).any() else None
     values, new_rest = split_code(model, code, whole)
     rest = shape.read_rest(state, model).copy()
     paths, first = [], 0
@@ -122,7 +123,7 @@ def store_code(
                 paths.append(f"lwae.parts[{index}].controls[{number}].value")
         first += len(part.controls)
     state.rest = shape.encode_numbers(rest) if rest.any() else ""
-    if stays.any() and (whole != before).any():
+    if was is not None:
         for _ in range(2):  # The parts that stay do not follow the whole face's sliders, to the last bit.
             rest[stays] += (was - shape.own_code(mesh, model))[stays]
             state.rest = shape.encode_numbers(rest)

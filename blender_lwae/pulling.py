@@ -153,7 +153,9 @@ class FacePull:
             columns = self._model.part_slice(part)
             own[columns] += (code[columns] - self._seen[columns]) / self._shares[columns]
         with sync.paused():
-            paths = face.store_code(self.mesh, self._model, own, self._free)
+            # Not the whole face's sliders, which would creep while a nose is pulled.
+            whole = face.whole_values(self.mesh.lwae)
+            paths = face.store_code(self.mesh, self._model, own, self._free, whole)
             for donor, values in zip(self.mesh.lwae.donors, self._amounts, strict=True):  # They go on giving.
                 for amount, value in zip(donor.amounts, values, strict=True):
                     amount.value = value

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 
 import bpy
@@ -27,7 +28,7 @@ def renew_sliders(mesh: bpy.types.Mesh) -> None:
         LwaeError: when the mesh cannot be read or written.
     """
     state, model = mesh.lwae, face.model_of(mesh)
-    edited = bool(state.stamp) and writer.stamp(mesh) != state.stamp
+    edited = bool(state.stamp) and state.stamp not in (writer.stamp(mesh), _old_stamp(mesh))
     offset = face.read_offset(mesh)
     seen = writer.read_positions(mesh)
     own = seen if offset is None else seen - offset
@@ -48,6 +49,11 @@ def renew_sliders(mesh: bpy.types.Mesh) -> None:
     if edited:
         face.store_offset(mesh, seen - decoder.decode_one(code) / np.float32(MM_PER_METRE))
     sync.write(mesh)
+
+
+def _old_stamp(mesh: bpy.types.Mesh) -> str:
+    """What `writer.stamp` was when models had no sliders of the whole face."""
+    return hashlib.blake2b(writer.read_positions(mesh), digest_size=8).hexdigest()
 
 
 def renew_old_faces() -> None:

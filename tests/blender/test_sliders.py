@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Sliders of the whole face: honest, kept, reset; faces from before there were any."""
 
+import hashlib
+
 import bpy
 import numpy as np
 import pytest
@@ -107,6 +109,8 @@ def test_auto_keying_keys_them(new_face, addon, whole):
 def make_old(mesh):
     """As a face was saved before there were sliders of the whole face: fewer sliders, a shorter id."""
     state = mesh.lwae
+    if np.allclose(positions(mesh), expected(mesh), atol=1e-6):
+        state.stamp = hashlib.blake2b(positions(mesh), digest_size=8).hexdigest()
     state.whole.clear()
     state.sliders = "0badf00d"
     state.applied = "00000000:"
@@ -137,6 +141,7 @@ def test_a_face_from_an_older_file_gets_its_sliders_and_keeps_its_shape(new_face
         assert np.abs(positions(mesh) - seen).max() < 2e-4
         assert np.abs(positions(mesh) - seen).mean() < 5e-5
     assert bpy.data.meshes[names[0]].lwae.parts[2].locked
+    assert addon("face").OFFSET not in bpy.data.meshes[names[0]].attributes
     # The edit by hand was kept as an offset, exactly.
     mesh = bpy.data.meshes[names[1]]
     assert np.allclose(positions(mesh), before[1], atol=1e-6) and addon("face").OFFSET in mesh.attributes

@@ -61,11 +61,14 @@ class _Preparation(threading.Thread):
 
 
 class LWAE_OT_harmonise(bpy.types.Operator):
-    """Make the parts of this face fit one another as those of one person do. Locked parts stay; the mix becomes the
-    face's own, with sliders as before"""
+    """Make the parts of this face fit one another"""
 
     bl_idname = "lwae.harmonise"
     bl_label = "Harmonise"
+    bl_description = (
+        "Make the parts of this face fit one another as those of one person do. Locked parts stay; the mix becomes the "
+        "face's own, with sliders as before"
+    )
     bl_options = {"REGISTER", "UNDO"}
 
     amount: FloatProperty(

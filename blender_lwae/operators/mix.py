@@ -9,7 +9,7 @@ from bpy.props import FloatProperty, IntProperty, StringProperty
 
 from .. import animation, face, mix, sync
 from ..backend.errors import LwaeError
-from ..backend.mix import OWN, main_donors
+from ..backend.mix import OWN
 from ..properties import MAX_SEED
 from .common import active_face, change, poll_own_data, poll_writable_face
 
@@ -43,11 +43,14 @@ def _add_selected(operator, context, mesh) -> list[str]:
 
 
 class LWAE_OT_add_donors(bpy.types.Operator):
-    """Let the other selected faces give parts to the active one. A donor is a copy of what the face looks like now;
-    a donor of the same name is refreshed"""
+    """Let the other selected faces give parts to the active one"""
 
     bl_idname = "lwae.add_donors"
     bl_label = "Add Donors from Selection"
+    bl_description = (
+        "Let the other selected faces give parts to the active one. A donor is a copy of what the face looks like now; "
+        "a donor of the same name is refreshed"
+    )
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
@@ -206,11 +209,14 @@ class LWAE_OT_give_part(bpy.types.Operator):
 
 
 class LWAE_OT_shuffle_parts(bpy.types.Operator):
-    """Make a new person: each part that is not locked comes from this face or one of its donors, by chance. Other
-    selected faces become donors first"""
+    """Let chance decide who gives each part"""
 
     bl_idname = "lwae.shuffle_parts"
     bl_label = "Shuffle Parts"
+    bl_description = (
+        "Make a new person: each part that is not locked comes from this face or one of its donors, by chance. "
+        "Other selected faces become donors first"
+    )
     bl_options = {"REGISTER", "UNDO"}
 
     seed: IntProperty(
@@ -270,52 +276,6 @@ class LWAE_OT_bake_mix(bpy.types.Operator):
         return result
 
 
-class LWAE_MT_part_donor(bpy.types.Menu):
-    """Which face this part comes from"""
-
-    bl_idname = "LWAE_MT_part_donor"
-    bl_label = "Take Part from"
-
-    def draw(self, context):
-        layout = self.layout
-        mesh, part = active_face(context), context.lwae_part.name
-        index = mesh.lwae.parts.find(part)
-        giver = int(main_donors(mix.read_amounts(mesh.lwae))[index])
-        for number, donor in enumerate((None, *mesh.lwae.donors), start=OWN):
-            icon = "RADIOBUT_ON" if number == giver else "RADIOBUT_OFF"
-            text = donor.name if donor else "Own"
-            self.item(layout, part, donor.name if donor else "", text, icon, translate=donor is None)
-        others = [item.name for item in mix.donor_faces(context, mesh) if item.name not in mesh.lwae.donors]
-        if others:
-            layout.separator()
-        for name in others[:20]:
-            self.item(layout, part, name, name, "ADD", translate=False)
-
-    @staticmethod
-    def item(layout, part, donor, text, icon, translate):
-        button = layout.operator("lwae.give_part", text=text, icon=icon, translate=translate)
-        button.part, button.donor = part, donor
-
-
-class LWAE_MT_add_donor(bpy.types.Menu):
-    """Faces of this scene"""
-
-    bl_idname = "LWAE_MT_add_donor"
-    bl_label = "Add Donor"
-
-    def draw(self, context):
-        layout = self.layout
-        mesh = active_face(context)
-        names = [item.name for item in mix.donor_faces(context, mesh)]
-        layout.operator("lwae.add_donors", text="From Selection", icon="RESTRICT_SELECT_OFF")
-        layout.separator()
-        for name in names[:40]:
-            icon = "FILE_REFRESH" if name in mesh.lwae.donors else "ADD"
-            layout.operator("lwae.add_donor", text=name, icon=icon, translate=False).name = name
-        if not names:
-            layout.label(text="No other face of this model in the scene")
-
-
 register, unregister = bpy.utils.register_classes_factory(
     (
         LWAE_OT_add_donors,
@@ -325,7 +285,5 @@ register, unregister = bpy.utils.register_classes_factory(
         LWAE_OT_give_part,
         LWAE_OT_shuffle_parts,
         LWAE_OT_bake_mix,
-        LWAE_MT_part_donor,
-        LWAE_MT_add_donor,
     )
 )

@@ -22,6 +22,57 @@ class LWAE_UL_donors(bpy.types.UIList):
         side.label(text=str(used) if used else "–", translate=False)
 
 
+class LWAE_MT_part_donor(bpy.types.Menu):
+    """Which face this part comes from"""
+
+    bl_idname = "LWAE_MT_part_donor"
+    bl_label = "Take Part from"
+
+    def draw(self, context):
+        layout = self.layout
+        mesh, part = active_face(context), getattr(context, "lwae_part", None)
+        if mesh is None or part is None:  # Drawn by the menu search, for no part.
+            return
+        part = part.name
+        index = mesh.lwae.parts.find(part)
+        giver = int(main_donors(mix.read_amounts(mesh.lwae))[index])
+        for number, donor in enumerate((None, *mesh.lwae.donors), start=OWN):
+            icon = "RADIOBUT_ON" if number == giver else "RADIOBUT_OFF"
+            text = donor.name if donor else "Own"
+            self.item(layout, part, donor.name if donor else "", text, icon, translate=donor is None)
+        others = [item.name for item in mix.donor_faces(context, mesh) if item.name not in mesh.lwae.donors]
+        if others:
+            layout.separator()
+        for name in others[:20]:
+            self.item(layout, part, name, name, "ADD", translate=False)
+
+    @staticmethod
+    def item(layout, part, donor, text, icon, translate):
+        button = layout.operator("lwae.give_part", text=text, icon=icon, translate=translate)
+        button.part, button.donor = part, donor
+
+
+class LWAE_MT_add_donor(bpy.types.Menu):
+    """Faces of this scene"""
+
+    bl_idname = "LWAE_MT_add_donor"
+    bl_label = "Add Donor"
+
+    def draw(self, context):
+        layout = self.layout
+        mesh = active_face(context)
+        if mesh is None:
+            return
+        names = [item.name for item in mix.donor_faces(context, mesh)]
+        layout.operator("lwae.add_donors", text="From Selection", icon="RESTRICT_SELECT_OFF")
+        layout.separator()
+        for name in names[:40]:
+            icon = "FILE_REFRESH" if name in mesh.lwae.donors else "ADD"
+            layout.operator("lwae.add_donor", text=name, icon=icon, translate=False).name = name
+        if not names:
+            layout.label(text="No other face of this model in the scene")
+
+
 class LWAE_PT_mix(FacesTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_mix"
     bl_label = "Mix"
@@ -108,4 +159,6 @@ class LWAE_PT_mix(FacesTab, bpy.types.Panel):
             column.prop(amount, "value", text=part.name.capitalize(), slider=True, icon=icon)
 
 
-register, unregister = bpy.utils.register_classes_factory((LWAE_UL_donors, LWAE_PT_mix))
+register, unregister = bpy.utils.register_classes_factory(
+    (LWAE_UL_donors, LWAE_MT_part_donor, LWAE_MT_add_donor, LWAE_PT_mix)
+)

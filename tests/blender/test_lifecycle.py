@@ -10,8 +10,12 @@ from conftest import ADDON
 from helpers import face_controls, slide
 
 # Operators that change nothing of the file, and so need no undo step.
-CHANGE_NOTHING = {"more_like_this", "close_gallery", "export_face", "save_asset"}
-NEED_NO_FACE = {"add_face", "import_face"}
+OF_PREFERENCES = {
+    *("install_model", "remove_model", "default_model", "refresh_models", "open_models_folder", "show_preferences"),
+    *("install_runtime", "continue_runtime", "cancel_runtime", "remove_runtime", "restart_worker", "use_device"),
+}
+CHANGE_NOTHING = {"more_like_this", "close_gallery", "export_face", "save_asset"} | OF_PREFERENCES
+NEED_NO_FACE = {"add_face", "import_face"} | OF_PREFERENCES
 HANDLERS = [name for name in dir(bpy.app.handlers) if isinstance(getattr(bpy.app.handlers, name), list)]
 
 

@@ -11,8 +11,12 @@ from helpers import face_controls, slide
 
 # Operators that change nothing of the file, and so need no undo step.
 BATCH = {"batch_make", "batch_afresh", "batch_resume", "batch_stop", "batch_open"}
-CHANGE_NOTHING = {"more_like_this", "close_gallery", "export_face", "save_asset", "pull_radius"} | BATCH
-NEED_NO_FACE = {"add_face", "import_face"} | BATCH
+OF_PREFERENCES = {
+    *("install_model", "remove_model", "default_model", "refresh_models", "open_models_folder", "show_preferences"),
+    *("install_runtime", "continue_runtime", "cancel_runtime", "remove_runtime", "restart_worker", "use_device"),
+}
+CHANGE_NOTHING = {"more_like_this", "close_gallery", "export_face", "save_asset", "pull_radius"} | BATCH | OF_PREFERENCES
+NEED_NO_FACE = {"add_face", "import_face"} | BATCH | OF_PREFERENCES
 HANDLERS = [name for name in dir(bpy.app.handlers) if isinstance(getattr(bpy.app.handlers, name), list)]
 
 

@@ -13,7 +13,8 @@ from . import face, models, shape, sync, writer
 from .backend.controls import readouts
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE
-from .backend.pull import Handle, Pull, Puller
+from .backend.pull import Pull
+from .backend.pull_space import Handle, Puller
 
 _pullers: dict[int, Puller] = {}  # By id(model), which stays taken because a puller holds its model.
 LEAST_SHARE = 0.05  # Of a part that is the face's own beside its donors; with less it cannot be pulled.

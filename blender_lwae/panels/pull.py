@@ -4,7 +4,7 @@
 import bpy
 
 from ..operators.common import active_face
-from ..operators.pull import LWAE_WST_pull, draw_settings
+from ..operators.pull_tool import LWAE_WST_pull, draw_settings
 from .common import FacesTab
 
 

@@ -9,7 +9,8 @@ import pytest
 from backend.errors import LwaeError
 from backend.lwae_file import load_model
 from backend.numpy_decoder import NumpyDecoder
-from backend.pull import REACH, Handle, Pull, Puller
+from backend.pull import REACH, Pull
+from backend.pull_space import Handle, Puller
 from backend.slopes import LocalSlopes, NumericSlopes
 from tests.toy import toy_model
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs in a Blender with a window, as window_drag.py: pulls a nose with the mouse, cancels, undoes, changes the radius.
 
-Pictures of the window before, during and after go beside the one that LWAE_TEST names.
+Pictures of the window before and after, side by side, go where LWAE_TEST says.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from window_drag import SETTINGS, event, main, open_panel, region, view, window 
 
 
 def picture(name: str) -> None:
-    path = SETTINGS.get("screenshot")
-    if path and shutil.which("import"):
-        target = path if name == "after" else str(Path("/tmp", f"lwae_pull_{name}.png"))
-        subprocess.run(["import", "-window", "root", target], check=True)
+    """Taken with ImageMagick, where it is."""
+    if SETTINGS.get("screenshot") and shutil.which("import"):
+        pictures = [str(Path(bpy.app.tempdir, f"{name}.png")) for name in ("before", "after")]
+        subprocess.run(["import", "-window", "root", str(Path(bpy.app.tempdir, f"{name}.png"))], check=True)
+        if name == "after":
+            subprocess.run(["convert", *pictures, "+append", SETTINGS["screenshot"]], check=True)
 
 
 def in_view():
@@ -90,7 +92,6 @@ def steps():
     yield from press_and_drag(10)
     mesh = bpy.context.object.data
     assert (before - positions(mesh))[tip, 1] > 0.007, "the pull does nothing"
-    picture("during")
     event("ESC", "PRESS", x, y)
     yield 0.3
     assert np.array_equal(positions(mesh), before) and not any(values(mesh)), "Esc left a trace"
@@ -104,6 +105,8 @@ def steps():
     moved = (positions(mesh) - before) * 1000
     operator = bpy.context.window_manager.operators[-1]
     assert operator.bl_idname == "LWAE_OT_pull" and operator.move.length > 0.008, "the redo panel knows the move"
+    properties = {name: getattr(operator, name) for name in ("radius", "mirror", "part_only")}
+    properties |= {name: tuple(getattr(operator, name)) for name in ("place", "move")}
     pressed = int(np.linalg.norm(before - operator.place, axis=1).argmin())
     far = np.linalg.norm(moved[ears], axis=1).mean()
     print(f"pulled {moved[pressed].round(2)} mm, the tip {moved[tip].round(2)}, beyond the ears {far:.2f}", flush=True)
@@ -118,6 +121,17 @@ def steps():
     yield 0.5
     mesh = bpy.context.object.data
     assert np.array_equal(positions(mesh), before), "undo did not take the pull back in one step"
+
+    # The redo panel does the same once more.
+    with in_view():
+        assert bpy.ops.lwae.pull("EXEC_DEFAULT", **properties) == {"FINISHED"}
+        again = (positions(mesh) - before) * 1000
+        assert np.abs(again - moved).max() < 0.1, np.abs(again - moved).max()
+        bpy.ops.lwae.reset_face()
+        bpy.ops.ed.undo_push(message="Reset")
+    yield 0.3
+    mesh = bpy.context.object.data
+    assert np.array_equal(positions(mesh), before)
 
     # The wheel and the keys of the drag.
     settings = bpy.context.scene.lwae_pull

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Pull tool of the toolbar: its keys, its circle, its settings."""
+
+import math
+
+import bpy
+from mathutils import Vector
+
+from ..viewport import circle_around, hit_face, view_under
+from .common import active_face, poll_writable_face
+from .pull import STEP, LwaePullSettings, world_radius
+
+
+class LWAE_OT_pull_radius(bpy.types.Operator):
+    """Change the Pull tool's radius with the mouse"""
+
+    bl_idname = "lwae.pull_radius"
+    bl_label = "Pull Radius"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context):
+        return poll_writable_face(cls, context)
+
+    def invoke(self, context, event):
+        self._settings = context.scene.lwae_pull
+        self._before, self._start = self._settings.radius, event.mouse_x
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context, event):
+        if event.type == "MOUSEMOVE":
+            factor = math.exp((event.mouse_x - self._start) / (200 * context.preferences.system.ui_scale))
+            self._settings.radius = self._before * factor
+            context.area.header_text_set(f"Radius {self._settings.radius:.0f} mm")
+            context.area.tag_redraw()
+        elif event.type in {"LEFTMOUSE", "RET", "NUMPAD_ENTER"} and event.value == "PRESS":
+            context.area.header_text_set(None)
+            return {"FINISHED"}
+        elif event.type in {"ESC", "RIGHTMOUSE"} and event.value == "PRESS":
+            self.cancel(context)
+            return {"CANCELLED"}
+        return {"RUNNING_MODAL"}
+
+    def cancel(self, context):
+        self._settings.radius = self._before
+        context.area.header_text_set(None)
+
+
+def draw_settings(layout: bpy.types.UILayout, settings: LwaePullSettings) -> None:
+    """The tool's settings, in its header and in the sidebar."""
+    layout.prop(settings, "radius")
+    layout.prop(settings, "mirror")
+    layout.prop(settings, "part_only")
+
+
+class LWAE_WST_pull(bpy.types.WorkSpaceTool):
+    bl_space_type = "VIEW_3D"
+    bl_context_mode = "OBJECT"
+    bl_idname = "lwae.pull_tool"
+    bl_label = "Pull Face"
+    bl_description = (
+        "Drag the surface of a face, and the whole face follows as faces do.\n"
+        "Ctrl: only this part. Shift: precise. F or the brackets: radius"
+    )
+    bl_icon = "brush.uv_sculpt.grab"
+    bl_keymap = (
+        ("lwae.pull", {"type": "LEFTMOUSE", "value": "PRESS", "any": True}, None),
+        ("lwae.pull_radius", {"type": "F", "value": "PRESS"}, None),
+        *(
+            (
+                "wm.context_scale_float",
+                {"type": key, "value": "PRESS", "repeat": True},
+                {"properties": [("data_path", "scene.lwae_pull.radius"), ("value", factor)]},
+            )
+            for key, factor in (("LEFT_BRACKET", 1 / STEP), ("RIGHT_BRACKET", STEP))
+        ),
+        # A press beside the face comes this far.
+        ("view3d.select", {"type": "LEFTMOUSE", "value": "CLICK"}, {"properties": [("deselect_all", True)]}),
+    )
+
+    def draw_settings(context, layout, _tool):
+        draw_settings(layout, context.scene.lwae_pull)
+
+    def draw_cursor(context, _tool, place):
+        item, mesh = context.object, active_face(context)
+        region = view_under(context.area, *place) if mesh is not None and context.area else None
+        if region is None:
+            return
+        found = hit_face(context, item, region, Vector(place) - Vector((region.x, region.y)))
+        if found is not None:
+            radius = world_radius(context.scene.lwae_pull.radius, item)
+            circle_around(region, item.matrix_world @ found[0], radius, (region.x, region.y))
+
+
+def register() -> None:
+    bpy.utils.register_class(LWAE_OT_pull_radius)
+    bpy.utils.register_tool(LWAE_WST_pull, after={"builtin.measure"}, separator=True)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_tool(LWAE_WST_pull)
+    bpy.utils.unregister_class(LWAE_OT_pull_radius)

@@ -132,6 +132,7 @@ def window_drag(path: str, steps: int):
     yield 0.5
     sidebar = next(item for item in view.regions if item.type == "UI")
     sidebar.active_panel_category = "Faces"
+    _leave_the_sliders_alone()
     item = new_face(path)
     item.select_set(True)
     with bpy.context.temp_override(
@@ -144,12 +145,12 @@ def window_drag(path: str, steps: int):
     row_height = 20 * bpy.context.preferences.system.ui_scale
     x = sidebar.x + (sidebar.width - 20) * 0.45
     control = None
-    for rows_down in np.arange(6, 24, 0.5):  # until a slider answers: other panels may stand above
+    for rows_down in np.arange(1.5, 12, 0.5):  # until a slider answers
         y = sidebar.y + sidebar.height - rows_down * row_height
         before = _values(item.data)
         yield from _press_and_move(window, x, y, 20, 3)
         changed = [c for c, v in zip(_controls(item.data), before, strict=True) if c.value != v]
-        if changed:
+        if len(changed) == 1:
             control = changed[0]
             break
     if control is None:
@@ -168,6 +169,17 @@ def window_drag(path: str, steps: int):
         value(f"window drag, seconds of that per slider value, {size}", 1e3 * sum(asked) / len(spent), "ms"),
     ]
     return [dataclasses.asdict(entry) for entry in rows]
+
+
+def _leave_the_sliders_alone() -> None:
+    """Take the other panels of the tab away, so that the mouse finds the sliders at its top."""
+    import bpy
+
+    package = addon("panels").__name__
+    ours = [kind for kind in bpy.types.Panel.__subclasses__() if kind.__module__.startswith(package)]
+    for kind in sorted(ours, key=lambda kind: not hasattr(kind, "bl_parent_id")):
+        if not kind.__module__.endswith(".parts"):
+            bpy.utils.unregister_class(kind)
 
 
 def _controls(mesh) -> list:

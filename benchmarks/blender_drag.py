@@ -132,9 +132,9 @@ def window_drag(path: str, steps: int):
     yield 0.5
     sidebar = next(item for item in view.regions if item.type == "UI")
     sidebar.active_panel_category = "Faces"
-    _leave_the_sliders_alone()
     item = new_face(path)
     item.select_set(True)
+    _slider_on_top()
     with bpy.context.temp_override(
         window=window, area=view, region=next(item for item in view.regions if item.type == "WINDOW")
     ):
@@ -171,15 +171,21 @@ def window_drag(path: str, steps: int):
     return [dataclasses.asdict(entry) for entry in rows]
 
 
-def _leave_the_sliders_alone() -> None:
-    """Take the other panels of the tab away, so that the mouse finds the sliders at its top."""
+def _slider_on_top() -> None:
+    """Put a slider of a part, drawn as ours are, above all panels of the tab, where the mouse finds it."""
     import bpy
 
-    package = addon("panels").__name__
-    ours = [kind for kind in bpy.types.Panel.__subclasses__() if kind.__module__.startswith(package)]
-    for kind in sorted(ours, key=lambda kind: not hasattr(kind, "bl_parent_id")):
-        if not kind.__module__.endswith(".parts"):
-            bpy.utils.unregister_class(kind)
+    class LWAE_PT_benchmark(bpy.types.Panel):  # noqa: N801
+        bl_space_type, bl_region_type, bl_category = "VIEW_3D", "UI", "Faces"
+        bl_label = "Benchmark"
+        bl_order = -1
+
+        def draw(self, context):
+            control = context.object.data.lwae.parts[0].controls[0]
+            column = self.layout.column(align=True)
+            column.prop(control, "value", text=control.name, slider=True)
+
+    bpy.utils.register_class(LWAE_PT_benchmark)
 
 
 def _controls(mesh) -> list:

@@ -85,7 +85,7 @@ class LWAE_PT_mix(FacesTab, bpy.types.Panel):
     def draw(self, context):
         layout, mesh = self.layout, active_face(context)
         state = mesh.lwae
-        usable = face.trouble(mesh) is None and not mesh.library
+        usable = face.trouble_seen(mesh) is None and not mesh.library
         self.draw_donors(layout, state)
         row = layout.row(align=True)
         row.operator("lwae.shuffle_parts", icon="FILE_REFRESH")

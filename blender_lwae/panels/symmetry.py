@@ -29,7 +29,7 @@ class LWAE_PT_symmetry(FacesTab, bpy.types.Panel):
             return
         state = mesh.lwae
         column = layout.column(align=True)
-        column.enabled = face.trouble(mesh) is None and not mesh.library
+        column.enabled = face.trouble_seen(mesh) is None and not mesh.library
         column.prop(state, "symmetry", slider=True)
         row = column.row(align=True)
         row.active = state.symmetry < 1

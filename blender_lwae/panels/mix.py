@@ -87,9 +87,9 @@ class LWAE_PT_mix(FacesTab, bpy.types.Panel):
         state = mesh.lwae
         usable = face.trouble_seen(mesh) is None and not mesh.library
         self.draw_donors(layout, state)
-        row = layout.row(align=True)
-        row.operator("lwae.shuffle_parts", icon="FILE_REFRESH")
-        seed = row.row(align=True)
+        column = layout.column(align=True)
+        column.operator("lwae.shuffle_parts", icon="FILE_REFRESH")
+        seed = column.row(align=True)
         seed.enabled = usable and len(state.donors) > 0
         seed.prop(state, "mix_seed")
         if not len(state.donors):
@@ -125,7 +125,7 @@ class LWAE_PT_mix(FacesTab, bpy.types.Panel):
     @staticmethod
     def draw_part(layout, state, part, giver, amounts):
         """Who gives a part, with a slider; where several do, a slider for each below."""
-        split = layout.split(factor=0.32, align=True)
+        split = layout.split(factor=0.38, align=True)
         name = split.row()
         name.label(text=state.parts[part].name.capitalize())
         if state.parts[part].locked:
@@ -142,7 +142,7 @@ class LWAE_PT_mix(FacesTab, bpy.types.Panel):
         if len(giving) == 1:
             right.prop(state.donors[first].amounts[part], "value", text="", slider=True)
             return
-        below = layout.split(factor=0.32, align=True)
+        below = layout.split(factor=0.38, align=True)
         below.label()
         column = below.column(align=True)
         for number in giving:

@@ -49,7 +49,14 @@ class LwaeSource(bpy.types.PropertyGroup):
     has_offset: BoolProperty(options={"HIDDEN"})
 
 
+# The job that runs now, for the panel; None mostly.
+running: Job | None = None
+
+
 def poll_source(cls, context) -> bool:
+    if running is not None:
+        cls.poll_message_set("A face is being made from a mesh. Wait for it, or press Esc to stop it.")
+        return False
     if context.mode != "OBJECT":
         cls.poll_message_set("Switch to Object Mode to make a face from a mesh.")
         return False
@@ -82,6 +89,20 @@ def model_for(mesh: bpy.types.Mesh) -> FaceModel:
         f"{mesh.name} has {count:,} vertices and is not of a model's topology "
         f"({default.name} has {default.vertex_count:,}). Use Fit to Mesh, which takes any mesh of a head."
     )
+
+
+def _set_running(context: bpy.types.Context, job: Job | None) -> None:
+    global running
+    running = job
+    _redraw_sidebars(context)
+
+
+def _redraw_sidebars(context: bpy.types.Context) -> None:
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            for region in area.regions if area.type == "VIEW_3D" else ():
+                if region.type == "UI":
+                    region.tag_redraw()
 
 
 def _digest(*arrays: np.ndarray) -> bytes:
@@ -129,6 +150,7 @@ class FromMesh:
         self._job = Job(steps)
         self._item, self._said = context.object.name, None
         self._job.start()
+        _set_running(context, self._job)
         self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
         context.window_manager.modal_handler_add(self)
         context.window_manager.progress_begin(0, 100)
@@ -176,6 +198,7 @@ class FromMesh:
     def _end(self, context) -> None:
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
+        _set_running(context, None)
         if context.workspace is not None:
             context.workspace.status_text_set(None)
 
@@ -188,6 +211,7 @@ class FromMesh:
         if context.workspace is not None:
             text = f"{progress.what or self.bl_label}: {100 * progress.share:.0f} %     Esc: Cancel"
             context.workspace.status_text_set(text)
+        _redraw_sidebars(context)
 
     def _finish(self, context, item, result):
         if item is None:
@@ -304,6 +328,8 @@ def register() -> None:
 
 
 def unregister() -> None:
+    if running is not None:
+        running.cancel()
     del bpy.types.Mesh.lwae_source
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

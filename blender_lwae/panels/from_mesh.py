@@ -4,6 +4,7 @@
 import bpy
 
 from .. import face
+from ..operators import from_mesh
 from ..operators.landmarks import known_landmarks
 from .common import FacesTab
 
@@ -25,6 +26,11 @@ class LWAE_PT_from_mesh(FacesTab, bpy.types.Panel):
 
     def draw_buttons(self, item):
         layout = self.layout
+        job = from_mesh.running
+        if job is not None:
+            layout.progress(factor=job.progress.share, text=job.progress.what)
+            layout.label(text="Esc: Cancel")
+            return
         column = layout.column()
         column.scale_y = 1.2
         column.operator("lwae.fit_to_mesh", icon="MOD_SHRINKWRAP")

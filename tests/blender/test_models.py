@@ -11,6 +11,7 @@ import pytest
 from helpers import positions, slide, slider_path, values
 
 from backend.lwae_file import load_model, save_model
+from backend.model import WHOLE
 from tests.toy import toy_model
 
 MM = 1e-3
@@ -46,7 +47,8 @@ def files(tmp_path_factory):
     # Other sliders first, and one is gone.
     nose = [control for control in twin.controls if control.part == twin.part_index("nose")]
     rest = [control for control in twin.controls if control.part != twin.part_index("nose")]
-    twin.controls = sorted([*rest, *nose[::-1][:-1]], key=lambda control: control.part)
+    order = [*range(twin.part_count), WHOLE]
+    twin.controls = sorted([*rest, *nose[::-1][:-1]], key=lambda control: order.index(control.part))
     save_model(twin, folder / "twin.lwae")
     return folder
 

@@ -23,9 +23,9 @@ needs_torch = pytest.mark.skipif(not PYTHON, reason="no Python with PyTorch")
 
 @pytest.fixture
 def settings(addon):
-    preferences = addon("model_list").preferences()
-    yield preferences
+    yield addon("model_list").preferences()
     addon("runtime").stop()
+    preferences = addon("model_list").preferences()  # Another one after disabling and enabling.
     preferences.gpu_device = preferences.gpu_python = ""
     preferences.gpu_python_source = "INSTALLED"
 

@@ -20,6 +20,8 @@ class Stepped:
     made after its last yield.
     """
 
+    running: Iterator[float] | None = None
+
     def steps(self, context) -> Iterator[float]:
         raise NotImplementedError
 
@@ -75,7 +77,10 @@ class Stepped:
         return {"FINISHED"}
 
     def cancel(self, context):
+        if self.running is None:  # Of a dialog, before the work began.
+            return
         self.running.close()
+        self.running = None
         context.window_manager.event_timer_remove(self.timer)
         context.window_manager.progress_end()
         context.workspace.status_text_set(None)

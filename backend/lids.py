@@ -35,8 +35,8 @@ class Eye:
         ball: int [B], its vertices.
         front: float32 [GRID + 2, GRID + 2], y of its front over (x, z), all in its half extents from its centre; inf
             off it.
-        lid: int [L], the vertices of the lids.
-        points: float32 [S, L], the watched points as shares of those.
+        corners: int [S, 3], vertices of the lids between which each watched point lies.
+        shares: float32 [S, 3], of each of them in it.
         wanted: float32 [S], mm that they have to be in front.
         skin: int [V], the vertices that may move.
         influence: float32 [S, V], how much each moves with a point.
@@ -44,8 +44,8 @@ class Eye:
 
     ball: np.ndarray
     front: np.ndarray
-    lid: np.ndarray
-    points: np.ndarray
+    corners: np.ndarray
+    shares: np.ndarray
     wanted: np.ndarray
     skin: np.ndarray
     influence: np.ndarray
@@ -53,7 +53,7 @@ class Eye:
     def gaps(self, vertices: np.ndarray) -> np.ndarray:
         """How far each watched point lies before the ball, float32 [S] in mm; inf where no ball is behind it."""
         centre, half = _extent(vertices[self.ball])
-        points = self.points @ vertices[self.lid]
+        points = np.einsum("sc,scx->sx", self.shares, vertices[self.corners])
         x, y, z = ((points - centre) / half).T
         return half[1] * (self.front[_cells(x), _cells(z)] - y)
 
@@ -192,11 +192,12 @@ def _watch(mean: np.ndarray, ball: np.ndarray, surface: np.ndarray, skin: np.nda
     fall = np.clip((away - PLATEAU) / (REACH - PLATEAU), 0, 1)
     influence = 1 - fall * fall * (3 - 2 * fall)
     moves = influence.any(axis=0)
+    corners = np.argpartition(points, len(lid) - 3, axis=1)[:, -3:]  # All others have no share.
     return Eye(
         ball=ball,
         front=front,
-        lid=lid,
-        points=points.astype(np.float32),
+        corners=lid[corners],
+        shares=np.take_along_axis(points, corners, axis=1).astype(np.float32),
         wanted=(CLEARANCE * np.clip(gap / WATCHED - 1, 0, 1)).astype(np.float32),
         skin=near[moves],
         influence=influence[:, moves].astype(np.float32),

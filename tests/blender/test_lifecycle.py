@@ -15,7 +15,8 @@ OF_PREFERENCES = {
     *("install_model", "remove_model", "default_model", "refresh_models", "open_models_folder", "show_preferences"),
     *("install_runtime", "continue_runtime", "cancel_runtime", "remove_runtime", "restart_worker", "use_device"),
 }
-CHANGE_NOTHING = {"more_like_this", "close_gallery", "export_face", "save_asset", "pull_radius"} | BATCH | OF_PREFERENCES
+OF_FILES = {"more_like_this", "close_gallery", "export_face", "save_asset", "pull_radius"}
+CHANGE_NOTHING = OF_FILES | BATCH | OF_PREFERENCES
 NEED_NO_FACE = {"add_face", "import_face"} | BATCH | OF_PREFERENCES
 HANDLERS = [name for name in dir(bpy.app.handlers) if isinstance(getattr(bpy.app.handlers, name), list)]
 

@@ -90,7 +90,7 @@ def test_sliders_by_way_of_the_worker(addon, chosen):
 @needs_torch
 def test_killed_in_the_middle_of_a_drag(addon, chosen, caplog):
     mesh, runtime = chosen.data, addon("runtime")
-    panel = getattr(bpy.types, "LWAE_PT_runtime")
+    panel = bpy.types.LWAE_PT_runtime
     assert not panel.poll(bpy.context)
     with caplog.at_level(logging.WARNING):
         for number in range(10):

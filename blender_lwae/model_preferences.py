@@ -63,8 +63,9 @@ def draw_model(layout: bpy.types.UILayout, item: model_list.ModelFile, is_defaul
             row.operator("lwae.remove_model", text="", icon="TRASH", emboss=False).model = item.key
         return
     icon = model_pictures.icon(item)
+    row = row.split(factor=0.16)
     picture = row.column()
-    picture.alignment = "LEFT"
+    row = row.row()
     if icon:
         picture.template_icon(icon, scale=4.5)
     else:

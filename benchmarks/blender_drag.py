@@ -166,7 +166,7 @@ def window_drag(path: str, steps: int):
         row(f"window drag, one step of ours, {size}", list(spent), note=note),
         value(f"window drag, longest step of ours, {size}", 1e3 * max(spent), "ms", most=50),
         value(f"window drag, asked what troubles the face, per slider value, {size}", len(asked) / len(spent), "times"),
-        value(f"window drag, seconds of that per slider value, {size}", 1e3 * sum(asked) / len(spent), "ms"),
+        value(f"window drag, time of that per slider value, {size}", 1e3 * sum(asked) / len(spent), "ms"),
     ]
     return [dataclasses.asdict(entry) for entry in rows]
 

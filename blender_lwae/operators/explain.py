@@ -35,7 +35,10 @@ class LWAE_OT_explain(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return active_face(context) is not None
+        if active_face(context) is None:
+            cls.poll_message_set("Select a face first, or add one with Add > Mesh > Face.")
+            return False
+        return True
 
     def execute(self, context):
         try:

@@ -34,17 +34,17 @@ def check(result: subprocess.CompletedProcess) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="no bpy module in this Python")
 def test_in_bpy():
-    check(run(["-q"]))
+    check(run(["-q"], timeout=2400))
 
 
 @pytest.mark.skipif(not BLENDER, reason="BLENDER names no executable")
 def test_in_real_blender():
-    check(run(["-q"], blender=BLENDER))
+    check(run(["-q"], blender=BLENDER, timeout=2400))
 
 
 @pytest.mark.skipif(not BLENDER_GUI, reason="neither BLENDER_GUI nor BLENDER-gui is an executable")
 def test_drag_and_render_in_a_window(tmp_path):
-    result = run([], blender=BLENDER_GUI, window=True, screenshot=tmp_path / "screen.png", timeout=300)
+    result = run([], blender=BLENDER_GUI, window=True, screenshot=tmp_path / "screen.png", timeout=600)
     assert result.returncode == 0, f"{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
     assert "Traceback" not in result.stdout + result.stderr, result.stderr[-4000:]
     assert re.search(r"slider \[\d+\] to", result.stdout) and "drew all states" in result.stdout
@@ -60,7 +60,7 @@ def test_drag_and_render_in_a_window(tmp_path):
     ],
 )
 def test_in_a_window(script, said):
-    result = run([], blender=BLENDER_GUI, window=True, timeout=300, script=script)
+    result = run([], blender=BLENDER_GUI, window=True, timeout=600, script=script)
     assert result.returncode == 0, f"{result.stdout[-4000:]}\n{result.stderr[-4000:]}"
     assert "Traceback" not in result.stdout + result.stderr, result.stderr[-4000:]
     assert said in result.stdout

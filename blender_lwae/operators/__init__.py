@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators by theme. Each is short: read properties, call the core, write, report."""
 
+import bpy
+
 from . import (
     add_face,
     assets,
@@ -17,6 +19,7 @@ from . import (
     landmarks,
     make_local,
     mix,
+    modals,
     models,
     neck,
     pull,
@@ -68,5 +71,6 @@ def register() -> None:
 
 
 def unregister() -> None:
+    modals.cancel_all(bpy.context)
     for module in reversed(MODULES):
         module.unregister()

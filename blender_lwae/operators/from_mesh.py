@@ -16,6 +16,7 @@ from ..backend.fit_mesh import Landmark, MeshFit, Progress, fit_mesh
 from ..backend.landmarks import landmarks_of
 from ..backend.model import FaceModel
 from ..background_job import Job
+from . import modals
 
 # Beginnings of the types of events that change the view alone.
 LOOKING = ("MIDDLEMOUSE", "WHEEL", "MOUSEMOVE", "INBETWEEN", "NUMPAD", "TRACKPAD", "NDOF", "WINDOW")
@@ -152,7 +153,7 @@ class FromMesh:
         self._job.start()
         _set_running(context, self._job)
         self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
-        context.window_manager.modal_handler_add(self)
+        modals.begin(self, context)
         context.window_manager.progress_begin(0, 100)
         self._say(context)
         return {"RUNNING_MODAL"}
@@ -196,6 +197,7 @@ class FromMesh:
         self._end(context)
 
     def _end(self, context) -> None:
+        modals.end(self)
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
         _set_running(context, None)

@@ -14,6 +14,7 @@ from bpy.props import EnumProperty, FloatProperty
 from .. import analysis, face, mix, models, shape, sync
 from ..backend.errors import LwaeError
 from ..backend.mix import main_donors, share_kept
+from . import modals
 from .common import active_face, change, poll_writable_face
 
 
@@ -129,7 +130,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         if not self._thread.is_alive():
             return self._finish(context)
         self._timer = context.window_manager.event_timer_add(0.05, window=context.window)
-        context.window_manager.modal_handler_add(self)
+        modals.begin(self, context)
         context.window.cursor_modal_set("WAIT")
         context.workspace.status_text_set("Harmonise: looking how real people's parts go together. Esc cancels.")
         return {"RUNNING_MODAL"}
@@ -147,6 +148,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         self._stop_waiting(context)
 
     def _stop_waiting(self, context) -> None:
+        modals.end(self)
         context.window_manager.event_timer_remove(self._timer)
         context.window.cursor_modal_restore()
         context.workspace.status_text_set(None)

@@ -13,6 +13,7 @@ from mathutils import Vector
 from .. import models, viewport
 from ..backend.errors import LwaeError
 from ..backend.landmarks import landmarks_of
+from . import modals
 from .from_mesh import LOOKING, poll_source
 
 COLOUR, SHADOW = (1.0, 0.55, 0.2, 1.0), (0.0, 0.0, 0.0, 0.9)
@@ -65,7 +66,7 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         self._mouse = Vector((0, 0))
         self._area = context.area
         self._handler = bpy.types.SpaceView3D.draw_handler_add(self._draw, (), "WINDOW", "POST_PIXEL")
-        context.window_manager.modal_handler_add(self)
+        modals.begin(self, context)
         context.window.cursor_modal_set("CROSSHAIR")
         self._say(context)
         return {"RUNNING_MODAL"}
@@ -145,6 +146,7 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         return {"FINISHED"}
 
     def _leave(self, context) -> None:
+        modals.end(self)
         bpy.types.SpaceView3D.draw_handler_remove(self._handler, "WINDOW")
         context.window.cursor_modal_restore()
         context.workspace.status_text_set(None)

@@ -11,6 +11,7 @@ from .. import pulling
 from ..backend.errors import LwaeError
 from ..backend.model import MM_PER_METRE
 from ..viewport import circle_around, hit_face, view_under
+from . import modals
 from .common import active_face, change, poll_own_data, poll_writable_face
 
 LEAST_RADIUS, MOST_RADIUS = 5.0, 200.0  # mm
@@ -117,7 +118,7 @@ class LWAE_OT_pull(bpy.types.Operator):
                 return {"PASS_THROUGH"}
         else:
             context.workspace.status_text_set("Press on the face and drag     Esc: Cancel")
-        context.window_manager.modal_handler_add(self)
+        modals.begin(self, context)
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
@@ -232,6 +233,7 @@ class LWAE_OT_pull(bpy.types.Operator):
         return change(self, context, pull.mesh, pulled)
 
     def _leave(self, context) -> None:
+        modals.end(self)
         context.workspace.status_text_set(None)
         if self._handler is not None:
             bpy.types.SpaceView3D.draw_handler_remove(self._handler, "WINDOW")

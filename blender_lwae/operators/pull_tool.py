@@ -7,6 +7,7 @@ import bpy
 from mathutils import Vector
 
 from ..viewport import circle_around, hit_face, view_under
+from . import modals
 from .common import active_face, poll_writable_face
 from .pull import STEP, LwaePullSettings, world_radius
 
@@ -25,26 +26,31 @@ class LWAE_OT_pull_radius(bpy.types.Operator):
     def invoke(self, context, event):
         self._settings = context.scene.lwae_pull
         self._before, self._start = self._settings.radius, event.mouse_x
-        context.window_manager.modal_handler_add(self)
+        self._area = context.area
+        modals.begin(self, context)
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
         if event.type == "MOUSEMOVE":
             factor = math.exp((event.mouse_x - self._start) / (200 * context.preferences.system.ui_scale))
             self._settings.radius = self._before * factor
-            context.area.header_text_set(f"Radius {self._settings.radius:.0f} mm")
-            context.area.tag_redraw()
+            self._area.header_text_set(f"Radius {self._settings.radius:.0f} mm")
+            self._area.tag_redraw()
         elif event.type in {"LEFTMOUSE", "RET", "NUMPAD_ENTER"} and event.value == "PRESS":
-            context.area.header_text_set(None)
+            self._leave()
             return {"FINISHED"}
         elif event.type in {"ESC", "RIGHTMOUSE"} and event.value == "PRESS":
             self.cancel(context)
             return {"CANCELLED"}
         return {"RUNNING_MODAL"}
 
-    def cancel(self, context):
+    def cancel(self, _context):
         self._settings.radius = self._before
-        context.area.header_text_set(None)
+        self._leave()
+
+    def _leave(self) -> None:
+        modals.end(self)
+        self._area.header_text_set(None)
 
 
 def draw_settings(layout: bpy.types.UILayout, settings: LwaePullSettings) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from ..backend.errors import LwaeError
+from . import modals
 
 # What can go wrong with files and faces, told as a sentence.
 EXPECTED = (LwaeError, OSError, RuntimeError)
@@ -43,7 +44,7 @@ class Stepped:
             return self.execute(context)
         self.running = self.steps(context)
         self.timer = context.window_manager.event_timer_add(0.001, window=context.window)
-        context.window_manager.modal_handler_add(self)
+        modals.begin(self, context)
         context.window_manager.progress_begin(0, 1)
         return {"RUNNING_MODAL"}
 
@@ -79,6 +80,7 @@ class Stepped:
     def cancel(self, context):
         if self.running is None:  # Of a dialog, before the work began.
             return
+        modals.end(self)
         self.running.close()
         self.running = None
         context.window_manager.event_timer_remove(self.timer)

@@ -14,6 +14,7 @@ from bpy.props import FloatProperty, IntProperty
 from .. import face, gallery, shape, sync
 from ..backend.variations import COUNT, vary
 from ..properties import MAX_SEED
+from . import modals
 from .common import active_face, change, poll_writable_face
 
 TICK = 0.03  # Seconds between looks at what the thread has done.
@@ -159,7 +160,7 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
             return self.execute(context)
         self.drawing = self.draw_new(context)
         self.timer = context.window_manager.event_timer_add(TICK, window=context.window)
-        context.window_manager.modal_handler_add(self)
+        modals.begin(self, context)
         self.tell(context)
         return {"RUNNING_MODAL"}
 
@@ -192,6 +193,7 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
         return {"PASS_THROUGH"}
 
     def cancel(self, context):
+        modals.end(self)
         context.window_manager.event_timer_remove(self.timer)
         self.drawing.end()
         self.tell(context)

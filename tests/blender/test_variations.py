@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """More Like This: the gallery and what a click on it does."""
 
+from types import SimpleNamespace
+
 import addon_utils
 import bpy
 import numpy as np
@@ -227,3 +229,17 @@ def test_disabling_frees_the_pictures(person, addon):
     finally:
         addon_utils.enable(ADDON)
     assert draw(addon, bpy.context.object.data) is not None
+
+
+def test_disabling_cancels_what_runs(addon):
+    modals, cancelled = addon("operators.modals"), []
+    running = [SimpleNamespace(cancel=cancelled.append) for _ in range(2)]
+    context = SimpleNamespace(window_manager=SimpleNamespace(modal_handler_add=lambda operator: True))
+    for operator in running:
+        modals.begin(operator, context)
+    modals.end(running[0])
+    addon_utils.disable(ADDON)
+    try:
+        assert len(cancelled) == 1 and not modals._running
+    finally:
+        addon_utils.enable(ADDON)

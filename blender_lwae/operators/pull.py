@@ -104,6 +104,8 @@ class LWAE_OT_pull(bpy.types.Operator):
         return self._finish(context, pull)
 
     def invoke(self, context, event):
+        if event.alt or event.oskey:  # Alt and a click may stand for the middle button, which looks around.
+            return {"PASS_THROUGH"}
         if context.area is None or context.area.type != "VIEW_3D":
             self.report({"ERROR"}, "Pull a face in a 3D viewport.")
             return {"CANCELLED"}

@@ -2,6 +2,7 @@
 """Pull: the point goes where it is wanted, locked parts stay to the last bit, a cancelled pull leaves no trace."""
 
 import time
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -263,3 +264,15 @@ def test_a_move_is_quick(new_face, addon):
         times.append(time.process_time() - start)
     print(f"a move of the mouse: {min(times) * 1e3:.2f} ms at best, median {np.median(times) * 1e3:.2f} ms")
     assert min(times) < 0.03
+
+
+def mouse(**keys):
+    modifiers = dict.fromkeys(("alt", "oskey", "ctrl"), False)
+    return SimpleNamespace(**{"type": "LEFTMOUSE", "value": "PRESS", "mouse_x": 5, "mouse_y": 5} | modifiers | keys)
+
+
+def test_a_press_with_alt_looks_around(new_face, addon):
+    new_face()
+    invoke = addon("operators.pull").LWAE_OT_pull.invoke
+    for key in ("alt", "oskey"):
+        assert invoke(SimpleNamespace(), bpy.context, mouse(**{key: True})) == {"PASS_THROUGH"}

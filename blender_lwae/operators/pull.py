@@ -128,10 +128,11 @@ class LWAE_OT_pull(bpy.types.Operator):
             self.cancel(context)
             return {"CANCELLED"}
         if self._pull is None:
-            if event.type == "LEFTMOUSE" and event.value == "PRESS":
-                self._press(context, event)
-                return {"RUNNING_MODAL"}
-            return {"PASS_THROUGH"}
+            if not self.poll(context):  # What is free to click meanwhile may have changed that.
+                self.cancel(context)
+                return {"CANCELLED"}
+            pressed = event.type == "LEFTMOUSE" and event.value == "PRESS" and self._press(context, event)
+            return {"RUNNING_MODAL"} if pressed else {"PASS_THROUGH"}
         if event.type == "LEFTMOUSE" and event.value == "RELEASE":
             return self._release(context)
         try:
@@ -161,6 +162,8 @@ class LWAE_OT_pull(bpy.types.Operator):
 
     def _press(self, context, event) -> bool:
         """Begin the drag where the face is under the mouse."""
+        if context.area is None or context.object is None:
+            return False
         region = view_under(context.area, event.mouse_x, event.mouse_y)
         item = context.object
         mouse = Vector((event.mouse_x, event.mouse_y))

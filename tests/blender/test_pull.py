@@ -276,3 +276,16 @@ def test_a_press_with_alt_looks_around(new_face, addon):
     invoke = addon("operators.pull").LWAE_OT_pull.invoke
     for key in ("alt", "oskey"):
         assert invoke(SimpleNamespace(), bpy.context, mouse(**{key: True})) == {"PASS_THROUGH"}
+
+
+def test_while_it_waits_other_things_can_be_clicked(new_face, addon):
+    face, left = new_face(), []
+    cls = addon("operators.pull").LWAE_OT_pull
+    waiting = SimpleNamespace(_pull=None, poll=cls.poll, cancel=left.append)
+    waiting._press = lambda context, event: cls._press(waiting, context, event)
+    nowhere = SimpleNamespace(area=None, object=face, mode="OBJECT")
+    assert cls.modal(waiting, nowhere, mouse()) == {"PASS_THROUGH"} and not left
+    waiting._press = lambda context, event: True
+    assert cls.modal(waiting, nowhere, mouse()) == {"RUNNING_MODAL"} and not left
+    nowhere.object = None  # What was clicked made another object the active one.
+    assert cls.modal(waiting, nowhere, mouse()) == {"CANCELLED"} and left == [nowhere]

@@ -215,9 +215,10 @@ class LWAE_OT_pull(bpy.types.Operator):
         if left > 0.5:
             text += f", {left:.1f} mm short: no face goes there"
         self._area.header_text_set(text)
+        other = "All Parts" if context.scene.lwae_pull.part_only else "Only This Part"
         context.workspace.status_text_set(
             f"Wheel: Radius {self.radius:.0f} mm     X: Mirror {'on' if self.mirror else 'off'}     "
-            "Ctrl: Only This Part     Shift: Precise     Esc: Cancel"
+            f"Ctrl: {other}     Shift: Precise     Esc: Cancel"
         )
         self._area.tag_redraw()
 

@@ -67,7 +67,7 @@ class LWAE_WST_pull(bpy.types.WorkSpaceTool):
     bl_label = "Pull Face"
     bl_description = (
         "Drag the surface of a face, and the whole face follows as faces do.\n"
-        "Ctrl: only this part. Shift: precise. F or the brackets: radius"
+        "Ctrl: only this part, or all where that is set. Shift: precise. F or the brackets: radius"
     )
     bl_icon = "brush.uv_sculpt.grab"
     bl_keymap = (

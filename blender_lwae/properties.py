@@ -54,8 +54,12 @@ def _part_seed_typed(part, _context) -> None:
 
 
 def _gallery_seed_typed(state, _context) -> None:
-    if not sync.is_paused():
-        bpy.ops.lwae.more_like_this("INVOKE_DEFAULT", seed=state.gallery_seed)
+    from .operators.common import active_face
+
+    # The operator draws what is like the active face, whoever's number this is.
+    if sync.is_paused() or active_face(bpy.context) != state.id_data or not bpy.ops.lwae.more_like_this.poll():
+        return
+    bpy.ops.lwae.more_like_this("INVOKE_DEFAULT", seed=state.gallery_seed)
 
 
 def _mix_seed_typed(state, _context) -> None:

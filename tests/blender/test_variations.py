@@ -231,6 +231,16 @@ def test_disabling_frees_the_pictures(person, addon):
     assert draw(addon, bpy.context.object.data) is not None
 
 
+def test_a_typed_seed_of_another_face_or_a_locked_one_draws_nothing(person, new_face, addon):
+    other = new_face().data
+    person.lwae.gallery_seed = 7  # Not the active one.
+    assert person.lwae.gallery_seed == 7 and not addon("gallery")._galleries
+    for part in other.lwae.parts:
+        part.locked = True
+    other.lwae.gallery_seed = 8
+    assert other.lwae.gallery_seed == 8 and not addon("gallery")._galleries
+
+
 def test_disabling_cancels_what_runs(addon):
     modals, cancelled = addon("operators.modals"), []
     running = [SimpleNamespace(cancel=cancelled.append) for _ in range(2)]

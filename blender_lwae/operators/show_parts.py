@@ -34,8 +34,31 @@ class LWAE_OT_part_colours(bpy.types.Operator):
 
 
 def viewport_record(screen: bpy.types.Screen) -> dict[str, list[str]]:
-    """Which areas of a screen show parts, and how they looked before."""
-    return json.loads(screen.get(SHOWN, "{}"))
+    """Which areas of a screen show parts, and how they looked before.
+
+    Areas are known by their place among the others: what was noted of one that is gone, or that shows something else
+    by now, counts no more.
+    """
+    try:
+        record = json.loads(screen.get(SHOWN, "{}"))
+    except (TypeError, ValueError):  # Not ours.
+        return {}
+    shown = [str(number) for number, area in enumerate(screen.areas) if _is_coloured(area)]
+    return {number: record[number] for number in shown if number in record} if isinstance(record, dict) else {}
+
+
+def _is_coloured(area: bpy.types.Area) -> bool:
+    if area.type != "VIEW_3D":
+        return False
+    shading = area.spaces.active.shading
+    return (shading.type, shading.color_type) == ("SOLID", "VERTEX")
+
+
+def _store_record(screen: bpy.types.Screen, record: dict[str, list[str]]) -> None:
+    if record:
+        screen[SHOWN] = json.dumps(record)
+    elif SHOWN in screen:
+        del screen[SHOWN]
 
 
 def is_shown(context: bpy.types.Context) -> bool:
@@ -43,9 +66,7 @@ def is_shown(context: bpy.types.Context) -> bool:
     area, screen = context.area, context.screen
     if area is None or screen is None or area.type != "VIEW_3D" or SHOWN not in screen:
         return False
-    shading = context.space_data.shading
-    number = str(list(screen.areas).index(area))
-    return number in viewport_record(screen) and (shading.type, shading.color_type) == ("SOLID", "VERTEX")
+    return str(list(screen.areas).index(area)) in viewport_record(screen)
 
 
 class LWAE_OT_show_parts(bpy.types.Operator):
@@ -66,7 +87,7 @@ class LWAE_OT_show_parts(bpy.types.Operator):
         screen, shading = context.screen, context.space_data.shading
         number = str(list(screen.areas).index(context.area))
         record = viewport_record(screen)
-        if is_shown(context):
+        if number in record:
             kind, colours = record.pop(number)
             shading.color_type = colours
             shading.type = kind
@@ -77,9 +98,9 @@ class LWAE_OT_show_parts(bpy.types.Operator):
             shading.color_type = "VERTEX"
             for mesh in _paintable_faces(context):
                 part_colours.show(mesh, face.model_of(mesh))
-        screen[SHOWN] = json.dumps(record)
-        if not record:
-            del screen[SHOWN]
+        _store_record(screen, record)
+        for other in bpy.data.screens:
+            _store_record(other, viewport_record(other))
         if not any(SHOWN in other for other in bpy.data.screens):
             for mesh in bpy.data.meshes:
                 part_colours.hide(mesh)

@@ -274,3 +274,30 @@ def test_subdivided_it_is_smooth_quads(new_face):
     assert len(evaluated.uv_layers["UVMap"].uv) == len(evaluated.loops)
     bounds = np.ptp(positions(evaluated), axis=0) / np.ptp(positions(face.data), axis=0)
     assert np.all(bounds > 0.95) and np.all(bounds < 1.01)
+
+
+def test_what_a_viewport_showed_counts_while_it_shows_it(new_face, addon):
+    """Areas that were closed, or whose colours were changed by hand, leave nothing on the faces."""
+    parts, colours = addon("operators.show_parts"), addon("part_colours")
+    mesh = new_face().data
+    screen = next(s for s in bpy.data.screens if any(area.type == "VIEW_3D" for area in s.areas))
+    number, area = next((n, area) for n, area in enumerate(screen.areas) if area.type == "VIEW_3D")
+    shading, noted = area.spaces.active.shading, [str(number), "99"]
+    before = shading.type, shading.color_type
+    shading.type, shading.color_type = "SOLID", "VERTEX"
+    for other in bpy.data.screens:
+        if other != screen:
+            other[parts.SHOWN] = json.dumps({"99": ["SOLID", "MATERIAL"]})
+    screen[parts.SHOWN] = json.dumps({name: ["SOLID", "MATERIAL"] for name in noted})
+    colours.show(mesh, addon("models").default())
+    assert parts.viewport_record(screen) == {str(number): ["SOLID", "MATERIAL"]}
+    window = bpy.context.window_manager.windows[0] if len(bpy.context.window_manager.windows) else None
+    with bpy.context.temp_override(window=window, screen=screen, area=area):
+        assert bpy.ops.lwae.show_parts() == {"FINISHED"}
+        assert shading.color_type == "MATERIAL"
+        assert colours.ATTRIBUTE not in mesh.color_attributes and not any(parts.SHOWN in s for s in bpy.data.screens)
+    shading.type, shading.color_type = before
+    for text in ("{", "[]", 5):
+        screen[parts.SHOWN] = text
+        assert parts.viewport_record(screen) == {}
+    del screen[parts.SHOWN]

@@ -30,6 +30,7 @@ class Analysis:
     def __init__(self, model: FaceModel):
         self.model = model
         self._lock = threading.RLock()
+        self._harmoniser_lock = threading.RLock()  # Its own: the sidebar must not wait for a harmoniser.
         self._warm: threading.Thread | None = None
         self._thread: threading.Thread | None = None
 
@@ -62,7 +63,7 @@ class Analysis:
         Raises:
             LwaeError: when the model has no linear bases.
         """
-        with self._lock:
+        with self._harmoniser_lock:
             return self._harmoniser
 
     @cached_property

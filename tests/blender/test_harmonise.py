@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plausibility and Harmonise."""
 
+import threading
 import time
 
 import bpy
@@ -123,3 +124,24 @@ def test_a_redraw_costs_a_look_up(mixed, addon, model):
     finally:
         del decoder.decode_one, decoder.decode
     assert not calls and np.median(times) < 3e-4
+
+
+def test_the_sidebar_does_not_wait_for_a_harmoniser(addon, model, monkeypatch):
+    analysis = addon("analysis")
+    found, begun, go_on = analysis.Analysis(model), threading.Event(), threading.Event()
+
+    def slow(_model):
+        begun.set()
+        assert go_on.wait(30)
+
+    monkeypatch.setattr(analysis, "Harmoniser", slow)
+    maker = threading.Thread(target=lambda: found.harmoniser, daemon=True)
+    asker = threading.Thread(target=lambda: found.mirror, daemon=True)
+    maker.start()
+    assert begun.wait(30)
+    asker.start()
+    asker.join(20)
+    waited = asker.is_alive()
+    go_on.set()
+    maker.join()
+    assert not waited

@@ -13,15 +13,15 @@ from bpy.props import EnumProperty, FloatProperty
 
 from .. import analysis, face, mix, models, shape, sync
 from ..backend.errors import LwaeError
-from ..backend.mix import main_donors, share_kept
+from ..backend.mix import OWN, main_donors, share_kept
 from . import modals
 from .common import active_face, change, poll_writable_face
 
 
 def donor_labels(mesh: bpy.types.Mesh, by: str) -> list[int]:
-    """Who each part comes from, K labels: by the mix where it says "DONORS", else each part by itself."""
+    """Who each part comes from, K labels: by the mix where it says "DONORS" and donors give, else each by itself."""
     labels = main_donors(mix.read_amounts(mesh.lwae)).tolist() if by == "DONORS" else []
-    return labels if len(set(labels)) > 1 else list(range(len(mesh.lwae.parts)))
+    return labels if set(labels) - {OWN} else list(range(len(mesh.lwae.parts)))
 
 
 def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[str], float, float]:

@@ -145,3 +145,15 @@ def test_the_sidebar_does_not_wait_for_a_harmoniser(addon, model, monkeypatch):
     go_on.set()
     maker.join()
     assert not waited
+
+
+def test_one_donor_of_all_parts_is_one_person(mixed, addon, model):
+    bpy.ops.lwae.randomise_face(seed=3)
+    for amount in mixed.lwae.donors[0].amounts:
+        amount.value = 1
+    labels = addon("operators.harmonise").donor_labels
+    assert labels(mixed, "DONORS") == [0] * model.part_count
+    assert labels(mixed, "SINGLE") == list(range(model.part_count))
+    before = code(addon, mixed, model)
+    bpy.ops.lwae.harmonise(amount=1)
+    assert np.abs(code(addon, mixed, model) - before).max() < 1e-3, "nobody's parts go better together"

@@ -122,6 +122,8 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         return lines
 
     def invoke(self, context, _event):
+        if context.window is None:
+            return self.execute(context)
         mesh = active_face(context)
         self._thread = _Preparation(analysis.of(face.model_of(mesh)), donor_labels(mesh, self.by))
         self._thread.start()
@@ -150,8 +152,9 @@ class LWAE_OT_harmonise(bpy.types.Operator):
     def _stop_waiting(self, context) -> None:
         modals.end(self)
         context.window_manager.event_timer_remove(self._timer)
-        context.window.cursor_modal_restore()
-        context.workspace.status_text_set(None)
+        if context.window is not None:
+            context.window.cursor_modal_restore()
+            context.workspace.status_text_set(None)
 
     def _finish(self, context):
         if self._thread.error is not None:

@@ -3,6 +3,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -126,6 +127,24 @@ def test_a_redraw_costs_a_look_up(mixed, addon, model):
     assert not calls and np.median(times) < 3e-4
 
 
+def test_one_donor_of_all_parts_is_one_person(mixed, addon, model):
+    bpy.ops.lwae.randomise_face(seed=3)
+    for amount in mixed.lwae.donors[0].amounts:
+        amount.value = 1
+    labels = addon("operators.harmonise").donor_labels
+    assert labels(mixed, "DONORS") == [0] * model.part_count
+    assert labels(mixed, "SINGLE") == list(range(model.part_count))
+    before = code(addon, mixed, model)
+    bpy.ops.lwae.harmonise(amount=1)
+    assert np.abs(code(addon, mixed, model) - before).max() < 1e-3, "nobody's parts go better together"
+
+
+def test_without_a_window_it_is_done_at_once(addon):
+    invoke, done = addon("operators.harmonise").LWAE_OT_harmonise.invoke, []
+    invoke(SimpleNamespace(execute=done.append), SimpleNamespace(window=None, object=None), None)
+    assert len(done) == 1
+
+
 def test_the_sidebar_does_not_wait_for_a_harmoniser(addon, model, monkeypatch):
     analysis = addon("analysis")
     found, begun, go_on = analysis.Analysis(model), threading.Event(), threading.Event()
@@ -145,15 +164,3 @@ def test_the_sidebar_does_not_wait_for_a_harmoniser(addon, model, monkeypatch):
     go_on.set()
     maker.join()
     assert not waited
-
-
-def test_one_donor_of_all_parts_is_one_person(mixed, addon, model):
-    bpy.ops.lwae.randomise_face(seed=3)
-    for amount in mixed.lwae.donors[0].amounts:
-        amount.value = 1
-    labels = addon("operators.harmonise").donor_labels
-    assert labels(mixed, "DONORS") == [0] * model.part_count
-    assert labels(mixed, "SINGLE") == list(range(model.part_count))
-    before = code(addon, mixed, model)
-    bpy.ops.lwae.harmonise(amount=1)
-    assert np.abs(code(addon, mixed, model) - before).max() < 1e-3, "nobody's parts go better together"

@@ -50,9 +50,11 @@ def follow(mesh: bpy.types.Mesh, evaluated: bpy.types.Mesh | None = None) -> Non
         mesh: an original mesh data-block; does nothing when it is no face.
         evaluated: its evaluated copy, to follow animation and drivers.
     """
-    if _pauses or not mesh.lwae.is_face:
+    if not mesh.lwae.is_face:
         return
     with _lock:
+        if _pauses:  # Asked here, so that a render waits for the sliders instead of showing the old shape.
+            return
         values = shape.read_values((evaluated or mesh).lwae)
         if face.signature(mesh.lwae, values) != mesh.lwae.applied and face.trouble(mesh) is None:
             try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keyframes and drivers on sliders, and rendering them."""
 
+import threading
 from types import SimpleNamespace
 
 import bpy
@@ -253,3 +254,15 @@ def test_auto_keying_of_what_has_keys_leaves_strips_alone(keyed, auto_keying):
     push_down(keyed.data)
     bpy.ops.lwae.reset_face()
     assert keyed.data.animation_data.action is None
+
+
+def test_a_render_waits_for_sliders_that_are_being_set(new_face, addon):
+    mesh, sync = new_face().data, addon("sync")
+    render = threading.Thread(target=sync.follow, args=(mesh,), daemon=True)
+    with sync.paused():
+        slide(mesh, 2.0)
+        render.start()
+        render.join(0.3)
+        assert render.is_alive(), "it went on with the old shape"
+    render.join(20)
+    assert not render.is_alive() and np.allclose(positions(mesh), expected(mesh), atol=1e-6)

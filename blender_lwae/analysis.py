@@ -133,6 +133,11 @@ def ready(model: FaceModel) -> Analysis | None:
     return None
 
 
+def forget(model: FaceModel) -> None:
+    """Drop what was made for a model that was removed or replaced."""
+    _known.pop(id(model), None)
+
+
 def _redraw_later() -> None:
     if not bpy.app.timers.is_registered(_redraw_when_done):
         bpy.app.timers.register(_redraw_when_done, first_interval=0.05)

@@ -65,6 +65,11 @@ def portraits(model: FaceModel) -> Portraits:
     return _portraits.setdefault(model.hash, Portraits(model))
 
 
+def forget(model: FaceModel) -> None:
+    """Drop the studio of a model that was removed or replaced; pictures that are drawn stay."""
+    _portraits.pop(model.hash, None)
+
+
 def of(mesh: bpy.types.Mesh) -> Gallery | None:
     """The gallery of a face, if one was drawn with the model that it has."""
     found = _galleries.get(mesh.session_uid)

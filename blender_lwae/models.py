@@ -141,12 +141,18 @@ def _loaded_or_none(path: Path) -> FaceModel | None:
         return None
 
 
-def forget(path: Path) -> None:
-    """Drop the model of a file that was removed or replaced."""
-    for key in [key for key in _loaded if key[0] == str(path)]:
-        _tools.pop(id(_loaded.pop(key)), None)
+def forget(path: Path) -> list[FaceModel]:
+    """Drop the model of a file that was removed or replaced.
+
+    Returns:
+        What was dropped; other modules may hold something of it too.
+    """
+    dropped = [_loaded.pop(key) for key in list(_loaded) if key[0] == str(path)]
+    for model in dropped:
+        _tools.pop(id(model), None)
     model_list.clear()
     _missing.clear()
+    return [model for model in dropped if isinstance(model, FaceModel)]
 
 
 def tools(model: FaceModel) -> Tools:

@@ -12,7 +12,7 @@ from mathutils.interpolate import poly_3d_calc
 from . import face, models, shape, sync, writer
 from .backend.controls import readouts
 from .backend.errors import LwaeError
-from .backend.model import MM_PER_METRE
+from .backend.model import MM_PER_METRE, FaceModel
 from .backend.pull import Pull
 from .backend.pull_space import Handle, Puller
 
@@ -30,6 +30,11 @@ def puller(mesh: bpy.types.Mesh) -> Puller:
     if id(model) not in _pullers:
         _pullers[id(model)] = Puller(models.decoder(model))
     return _pullers[id(model)]
+
+
+def forget(model: FaceModel) -> None:
+    """Drop what was made for a model that was removed or replaced."""
+    _pullers.pop(id(model), None)
 
 
 def clear() -> None:

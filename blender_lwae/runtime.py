@@ -71,6 +71,10 @@ class Session:
         self.lost = self.lost or "It was stopped."
         self.worker.close()
 
+    def forget(self, model: FaceModel) -> None:
+        """Drop the decoder of a model that was removed or replaced."""
+        self._decoders.pop(id(model), None)
+
     def _prepare(self, model: FaceModel | None = None, steady: NumpyDecoder | None = None, path: str = "") -> None:
         try:
             if not self.has_started:
@@ -118,6 +122,12 @@ def python_path() -> str:
 def session() -> Session | None:
     """The one that runs or was lost, to show its state."""
     return _session
+
+
+def forget(model: FaceModel) -> None:
+    """Drop what the worker's session holds of a model that was removed or replaced."""
+    if _session is not None:
+        _session.forget(model)
 
 
 def is_chosen() -> bool:

@@ -76,6 +76,12 @@ def seen_code(model: FaceModel, code: np.ndarray, settings: dict[str, float], se
     return result.astype(np.float32)
 
 
+def forget(model: FaceModel) -> None:
+    """Drop what was made for a model that was removed or replaced."""
+    for key in [key for key in _fields if key[0] == id(model)]:
+        del _fields[key]
+
+
 def register() -> None:
     pass
 

@@ -7,9 +7,16 @@ import bpy
 from bpy.props import BoolProperty, CollectionProperty, StringProperty
 from bpy_extras.io_utils import ImportHelper
 
-from .. import model_list, models
+from .. import analysis, gallery, model_list, models, pulling, runtime, sides
 from ..backend.errors import LwaeError
 from ..backend.model_folder import install_model
+
+
+def forget(path: Path) -> None:
+    """Drop the model of a file that was removed or replaced, and all that was made for it."""
+    for model in models.forget(path):
+        for module in (analysis, pulling, gallery, sides, runtime):
+            module.forget(model)
 
 
 class LWAE_OT_install_model(ImportHelper, bpy.types.Operator):
@@ -36,7 +43,7 @@ class LWAE_OT_install_model(ImportHelper, bpy.types.Operator):
         for path in paths:
             try:
                 target = install_model(bpy.path.abspath(str(path)), model_list.folder(create=True), self.overwrite)
-                models.forget(target)
+                forget(target)
                 done.append(target.name)
             except LwaeError as error:
                 failed.append(str(error))
@@ -84,7 +91,7 @@ class LWAE_OT_remove_model(OfModel, bpy.types.Operator):
         except OSError as error:
             self.report({"ERROR"}, f"Cannot delete {item.path.name}: {error.strerror or error}.")
             return {"CANCELLED"}
-        models.forget(item.path)
+        forget(item.path)
         self.report({"INFO"}, f"Deleted {item.path.name}")
         return {"FINISHED"}
 

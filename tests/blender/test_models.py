@@ -2,8 +2,10 @@
 """Several models: a folder of strangers' files, the model of a new face, and a face that changes its model."""
 
 import copy
+import gc
 import os
 import time
+import weakref
 
 import bpy
 import numpy as np
@@ -342,3 +344,21 @@ def test_pictures_are_drawn_and_freed(addon, folder, files):
     assert 0.2 < (drawn[..., 3] > 0.5).mean() < 0.9, "a head on nothing"
     pictures.unregister()
     assert pictures._pictures is None
+
+
+def test_what_was_made_for_a_model_goes_with_it(addon, folder, files, new_face, model):
+    install(files / "twin.lwae")
+    kept = [addon("analysis")._known, addon("pulling")._pullers, addon("gallery")._portraits, addon("sides")._fields]
+    for cache in kept:
+        cache.clear()
+    bpy.ops.lwae.add_face(model="twin.lwae")
+    mesh = bpy.context.object.data
+    mesh.lwae.random_asymmetry = 1
+    addon("pulling").puller(mesh)
+    addon("gallery").portraits(addon("face").model_of(mesh))
+    twin = weakref.ref(addon("face").model_of(mesh))
+    assert all(kept)
+    assert bpy.ops.lwae.remove_model(model="twin.lwae") == {"FINISHED"}
+    assert not any(kept)
+    gc.collect()
+    assert twin() is None, gc.get_referrers(twin())

@@ -73,9 +73,11 @@ class LWAE_PT_plausibility(FacesTab, bpy.types.Panel):
         return active_face(context) is not None
 
     def draw(self, context):
-        found = verdict(active_face(context))
+        mesh = active_face(context)
+        found = verdict(mesh)
         column = self.layout.column(align=True)
-        text, factor = bpy.app.translations.pgettext_iface("Measuring"), 0.0
+        waiting = "Measuring" if face.trouble_seen(mesh) is None else "Not known"
+        text, factor = bpy.app.translations.pgettext_iface(waiting), 0.0
         if found is not None:
             text = bpy.app.translations.pgettext_iface(WORDS[grade(found.distance)])
             factor = min(1.0, FACE_LIMITS[0] / max(found.distance, 1e-6))

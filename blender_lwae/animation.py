@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import bpy
 
 
-def animated_paths(mesh: bpy.types.Mesh) -> set[str]:
-    """Data paths on a mesh that keyframes, NLA strips or drivers decide."""
+def animated_paths(mesh: bpy.types.Mesh | bpy.types.Key) -> set[str]:
+    """Data paths on a mesh, or on its shape keys, that keyframes, NLA strips or drivers decide."""
     data = mesh.animation_data
     if data is None:
         return set()
@@ -92,7 +92,7 @@ def move_animation(mesh: bpy.types.Mesh, new_paths: dict[str, str | None]) -> in
     return len(lost)
 
 
-def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh, paths: list[str]) -> int:
+def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh | bpy.types.Key, paths: list[str]) -> int:
     """Key data paths on the current frame if Auto Keying is on.
 
     Returns:

@@ -80,18 +80,30 @@ def change(
         return {"CANCELLED"}
     keyed = animation.auto_key(context, mesh, paths)
     sync.follow(mesh)
-    overruled = len(animation.animated_paths(mesh).intersection(paths))
     if keyed and mesh.lwae.rest != rest and animation.is_keyed_elsewhere(mesh, context.scene.frame_current_final):
         operator.report(
             {"WARNING"},
             f"Keyed {keyed} sliders of {mesh.name}; it changed a little on its other keyframes too, "
             "because sliders do not hold all of a face",
         )
-    elif keyed:
-        operator.report({"INFO"}, f"Keyed {keyed} sliders of {mesh.name}")
+    else:
+        say_animated(operator, mesh, paths, keyed, f"sliders of {mesh.name}")
+    return {"FINISHED"}
+
+
+def say_animated(
+    operator: bpy.types.Operator, data: bpy.types.Mesh | bpy.types.Key, paths: list[str], keyed: int, what: str
+) -> None:
+    """Report what an animation does to data paths that were set.
+
+    Args:
+        keyed: how many of them were keyed.
+        what: they are, as "sliders of Face".
+    """
+    overruled = len(animation.animated_paths(data).intersection(paths))
+    if keyed:
+        operator.report({"INFO"}, f"Keyed {keyed} {what}")
     elif overruled:
         operator.report(
-            {"WARNING"},
-            f"{overruled} sliders of {mesh.name} are animated: their keyframes or drivers win on the next frame",
+            {"WARNING"}, f"{overruled} {what} are animated: their keyframes or drivers win on the next frame"
         )
-    return {"FINISHED"}

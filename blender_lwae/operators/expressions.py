@@ -4,9 +4,9 @@
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from .. import expressions, face, models
+from .. import animation, expressions, face, models
 from ..backend.errors import LwaeError
-from .common import active_face, poll_own_data, poll_writable_face
+from .common import active_face, poll_face, poll_own_data, poll_writable_face, say_animated
 
 GROUPS = [(identifier, label, tip, 1 << bit) for bit, (identifier, label, tip, _) in enumerate(expressions.GROUPS)]
 
@@ -85,8 +85,10 @@ class LWAE_OT_relax_expressions(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
+        if not poll_face(cls, context):
+            return False
         mesh = active_face(context)
-        if mesh is None or not mesh.shape_keys:
+        if not mesh.shape_keys:
             cls.poll_message_set("Select a face with expressions first.")
             return False
         try:
@@ -97,8 +99,13 @@ class LWAE_OT_relax_expressions(bpy.types.Operator):
         return True
 
     def execute(self, context):
-        for key in expressions.key_blocks(active_face(context)):
+        mesh = active_face(context)
+        keys = expressions.key_blocks(mesh)
+        for key in keys:
             key.value = 0.0
+        paths = [key.path_from_id("value") for key in keys]
+        keyed = animation.auto_key(context, mesh.shape_keys, paths)
+        say_animated(self, mesh.shape_keys, paths, keyed, f"expressions of {mesh.name}")
         return {"FINISHED"}
 
 

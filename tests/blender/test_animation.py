@@ -266,3 +266,20 @@ def test_a_render_waits_for_sliders_that_are_being_set(new_face, addon):
         assert render.is_alive(), "it went on with the old shape"
     render.join(20)
     assert not render.is_alive() and np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+
+
+def test_auto_keying_of_a_relaxed_face(new_face, auto_keying, model):
+    if not model.expressions:
+        pytest.skip("the model knows no expressions")
+    mesh = new_face().data
+    bpy.ops.lwae.add_expressions(names=model.expressions.names[0])
+    key = mesh.shape_keys.key_blocks[model.expressions.names[0]]
+    bpy.context.scene.frame_set(1)
+    key.value = 0.7
+    mesh.shape_keys.keyframe_insert(key.path_from_id("value"))
+    bpy.context.scene.frame_set(5)
+    assert bpy.ops.lwae.relax_expressions() == {"FINISHED"}
+    bpy.context.scene.frame_set(1)
+    assert key.value == pytest.approx(0.7)
+    bpy.context.scene.frame_set(5)
+    assert key.value == 0, "Auto Keying kept it"

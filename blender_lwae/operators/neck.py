@@ -4,6 +4,7 @@
 import bpy
 
 from .. import face, models, shape, sync
+from ..backend.errors import LwaeError
 from .common import active_face, poll_writable_face
 
 
@@ -25,11 +26,19 @@ def keep_edge(mesh: bpy.types.Mesh) -> None:
         state.neck_edge = shape.encode_numbers(edge.ravel())
 
 
+def has_open_neck(mesh: bpy.types.Mesh) -> bool:
+    """Whether the model of a face is there and has an open neck."""
+    try:
+        return len(models.tools(face.model_of(mesh)).neck.edge) > 0
+    except LwaeError:
+        return False
+
+
 def poll_neck(cls, context) -> bool:
     """The active face can be shaped and its model has an open neck."""
     if not poll_writable_face(cls, context):
         return False
-    if not len(models.tools(face.model_of(active_face(context))).neck.edge):
+    if not has_open_neck(active_face(context)):
         cls.poll_message_set("This model has no open neck.")
         return False
     return True

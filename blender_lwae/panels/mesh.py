@@ -7,6 +7,7 @@ from .. import face
 from ..operators import show_parts
 from ..operators.add_face import draw_button
 from ..operators.common import active_face
+from ..operators.neck import has_open_neck
 from .common import FacesTab
 
 
@@ -43,10 +44,11 @@ class LWAE_PT_mesh(FacesTab, bpy.types.Panel):
         """What stays in place while sliders move."""
         column = self.layout.column(align=True)
         column.enabled = not mesh.library and face.trouble_seen(mesh) is None
-        row = column.row(align=True)
-        row.prop(mesh.lwae, "keep_neck")
-        if mesh.lwae.keep_neck:
-            row.operator("lwae.average_neck", text="", icon="LOOP_BACK")
+        if has_open_neck(mesh):
+            row = column.row(align=True)
+            row.prop(mesh.lwae, "keep_neck")
+            if mesh.lwae.keep_neck:
+                row.operator("lwae.average_neck", text="", icon="LOOP_BACK")
         column.prop(mesh.lwae, "keep_lids")
 
 

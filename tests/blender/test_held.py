@@ -91,10 +91,11 @@ def test_the_neck_of_a_face_edited_by_hand_waits(new_face, addon, model, neck):
 
 
 def test_average_neck_needs_an_open_neck(new_face, addon, model, monkeypatch):
-    new_face()
-    tools = addon("models").tools(model)
+    mesh = new_face().data
+    tools, has_open_neck = addon("models").tools(model), addon("operators.neck").has_open_neck
+    assert has_open_neck(mesh)
     monkeypatch.setitem(tools.__dict__, "neck", type("Closed", (), {"edge": np.empty(0, int)})())
-    assert not bpy.ops.lwae.average_neck.poll()
+    assert not bpy.ops.lwae.average_neck.poll() and not has_open_neck(mesh)
     with pytest.raises(RuntimeError, match="no open neck"):
         bpy.ops.lwae.average_neck()
 

@@ -29,7 +29,8 @@ def fit_latent(model: FaceModel, dataset: Dataset) -> FaceModel:
     decoder = TorchDecoder(model) if model.preset == "paper" else NumpyDecoder(model)
     codes = encode_faces(decoder, dataset.vertices, dataset.train)
     controls = fit_controls(decoder, codes)
-    controls += fit_whole_controls(decoder, codes, dataset.label_names, dataset.labels[dataset.train])
+    if dataset.label_names:
+        controls += fit_whole_controls(decoder, codes, dataset.label_names, dataset.labels[dataset.train])
     return dataclasses.replace(model, prior=fit_prior(codes), controls=controls)
 
 

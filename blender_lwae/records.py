@@ -20,6 +20,8 @@ OWN = {"name", "is_face", "model_name", "model_hash", "sliders", "rest", "applie
 OF_PART = {"name"}
 OF_WHOLE = {"name", "value"}
 OF_DONOR = {"name", "code"}
+# Texts of the face that `shape.encode_numbers` writes and that mean something on another mesh of its model.
+ARRAYS = ("neck_edge",)
 PLAIN = {"BOOLEAN": bool, "INT": int, "FLOAT": (int, float), "STRING": str, "ENUM": str}
 
 
@@ -54,7 +56,7 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
         donors,
         _plain(state, OWN),
         {control.name: _plain(control, OF_WHOLE) for control in state.whole},
-        {name: shape.decode_numbers(getattr(state, name)).tolist() for name in _arrays(state)},
+        {name: shape.decode_numbers(getattr(state, name)).tolist() for name in ARRAYS},
     )
 
 
@@ -101,7 +103,7 @@ def _write_all(state: bpy.types.PropertyGroup, model: FaceModel, record: FaceRec
         control.value = value
         paths.append(f"lwae.whole[{number}].value")
         _set_plain(control, record.whole_settings.get(control.name, {}), OF_WHOLE)
-    for name in _arrays(state):
+    for name in ARRAYS:
         numbers = record.arrays.get(name)
         setattr(state, name, shape.encode_numbers(np.array(numbers, dtype=np.float32)) if numbers else "")
     state.rest = shape.encode_numbers(rest) if rest.any() else ""
@@ -149,14 +151,8 @@ def _plain_properties(group: bpy.types.PropertyGroup, skip: set[str]):
         if item.identifier in skip or item.is_readonly or item.is_skip_save or item.type not in PLAIN:
             continue
         if item.type == "STRING" and item.is_hidden:
-            continue  # See `_arrays`.
+            continue  # No settings: see `ARRAYS`, or what belongs to this mesh alone.
         yield item
-
-
-def _arrays(state: bpy.types.PropertyGroup) -> list[str]:
-    """Hidden texts of the face that `shape.encode_numbers` writes."""
-    texts = [item for item in state.bl_rna.properties if item.type == "STRING" and item.is_hidden]
-    return [item.identifier for item in texts if item.identifier not in OWN]
 
 
 def _plain(group: bpy.types.PropertyGroup, skip: set[str]) -> dict:

@@ -80,6 +80,23 @@ def test_a_face_comes_back_to_the_last_bit_as_a_new_one(person, file, addon):
     assert np.array_equal(positions(person.data), before)
 
 
+def test_shown_parts_are_no_part_of_a_face_file(person, addon, model, new_face, tmp_path):
+    colours, path = addon("part_colours"), str(tmp_path / "ada.json")
+    colours.show(person.data, model)
+    assert bpy.ops.lwae.export_face(filepath=path) == {"FINISHED"}
+    wanted, mesh = positions(person.data), new_face().data
+    colours.show(mesh, model)
+    noted = mesh.lwae.shown_parts
+    assert bpy.ops.lwae.import_face(filepath=path, target="ACTIVE") == {"FINISHED"}
+    assert np.allclose(positions(mesh), wanted, rtol=0, atol=1e-7)
+    assert mesh.lwae.shown_parts == noted
+    colours.hide(mesh)
+    assert not len(mesh.color_attributes)
+    mesh.lwae.shown_parts = "no JSON"
+    colours.hide(mesh)
+    assert not mesh.lwae.shown_parts
+
+
 def test_it_comes_back_in_another_file(person, file):
     before = positions(person.data)
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)

@@ -161,7 +161,7 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
         return Trouble(
             "TOPOLOGY", f"This mesh was edited and has {what}. Undo that edit, or apply it to keep a plain mesh."
         )
-    if state.sliders != models.tools(model).sliders or not _is_complete(state, model):
+    if not is_complete(state, model):
         return Trouble("SLIDERS", "This face has sliders of an older model. Update them: the face keeps its shape.")
     if state.stamp and writer.stamp(mesh) != state.stamp:
         return Trouble("EDITED", "This mesh was edited by hand. Keep that edit as an offset, or overwrite it.")
@@ -187,7 +187,10 @@ def forget_seen() -> None:
     _seen.clear()
 
 
-def _is_complete(state: bpy.types.PropertyGroup, model: FaceModel) -> bool:
+def is_complete(state: bpy.types.PropertyGroup, model: FaceModel) -> bool:
+    """Whether a face has all that the model asks for: its sliders, and codes that can be read."""
+    if state.sliders != models.tools(model).sliders:
+        return False
     sliders = sum(len(part.controls) for part in state.parts) + len(state.whole)
     codes = [shape.read_rest(state, model), *(shape.decode_numbers(donor.code) for donor in state.donors)]
     return (

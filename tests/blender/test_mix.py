@@ -255,6 +255,26 @@ def test_shuffle_makes_donors_of_selected_faces(new_face, model):
     assert np.abs(positions(mesh) - before).max() > 1e-4
 
 
+def test_a_face_that_cannot_be_read_gives_nothing(new_face, addon):
+    old, edited, face = new_face(), new_face(), new_face()
+    old.data.lwae.parts[0].controls.remove(0)
+    edited.data.vertices[3].co.x += 0.01
+    edited.data.update()
+    donor = edited.data.lwae.donors.add()  # What the vertices show is older than that.
+    donor.code = addon("shape").encode_numbers(np.zeros(addon("face").model_of(edited.data).code_size))
+    for part in edited.data.lwae.parts:
+        donor.amounts.add().name = part.name
+    for item in (old, edited):
+        with pytest.raises(RuntimeError, match=f"{item.name} cannot give parts now"):
+            bpy.ops.lwae.add_donor(name=item.name)
+    bpy.context.view_layer.objects.active = old
+    bpy.ops.object.mode_set(mode="EDIT")  # Which hides that its sliders are old.
+    with pytest.raises(addon("backend.errors").LwaeError, match=f"{old.name} cannot give parts now"):
+        addon("mix").add_face(face.data, old)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert not face.data.lwae.donors
+
+
 def test_buttons_say_what_is_missing(new_face, model):
     mesh = new_face().data
     for name in ("add_donors", "shuffle_parts", "bake_mix", "refresh_donors", "remove_donor"):

@@ -101,13 +101,11 @@ def store_code(
     """
     state = mesh.lwae
     chosen = set(parts)
-    stays = np.ones(model.code_size, dtype=bool)
-    for index in chosen:
-        stays[model.part_slice(index)] = False
+    others = [index for index in range(model.part_count) if index not in chosen]
     before = whole_values(state)
     if whole is None:
-        whole = before if stays.any() else shown_whole(mesh, model, code)
-    was = shape.own_code(mesh, model) if stays.any() and (whole != before).any() else None
+        whole = before if others else shown_whole(mesh, model, code)
+    was = shape.own_code(mesh, model) if others and (whole != before).any() else None
     values, new_rest = split_code(model, code, whole)
     rest = shape.read_rest(state, model).copy()
     paths, first = [], 0
@@ -123,15 +121,27 @@ def store_code(
                 paths.append(f"lwae.parts[{index}].controls[{number}].value")
         first += len(part.controls)
     state.rest = shape.encode_numbers(rest) if rest.any() else ""
-    if was is not None:
-        for _ in range(2):  # The parts that stay do not follow the whole face's sliders, to the last bit.
-            rest[stays] += (was - shape.own_code(mesh, model))[stays]
-            state.rest = shape.encode_numbers(rest)
+    if was is not None:  # The parts that stay do not follow the whole face's sliders.
+        keep_code(mesh, model, was, others)
     for donor_number, donor in enumerate(state.donors):
         for index in sorted(chosen):
             donor.amounts[index].value = 0
             paths.append(f"lwae.donors[{donor_number}].amounts[{index}].value")
     return paths
+
+
+def keep_code(mesh: bpy.types.Mesh, model: FaceModel, was: np.ndarray, parts: list[int]) -> None:
+    """Let some parts have the own code that they had before the sliders of the whole face were set.
+
+    Args:
+        was: float32 [D], see `shape.own_code`.
+    """
+    rest = shape.read_rest(mesh.lwae, model).copy()
+    for _ in range(2):  # To the last bit.
+        off = was - shape.own_code(mesh, model)
+        for index in parts:
+            rest[model.part_slice(index)] += off[model.part_slice(index)]
+        mesh.lwae.rest = shape.encode_numbers(rest) if rest.any() else ""
 
 
 def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:

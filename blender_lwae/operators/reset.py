@@ -7,7 +7,7 @@ import bpy
 import numpy as np
 from bpy.props import StringProperty
 
-from .. import face, sync
+from .. import face, shape, sync
 from ..backend.controls import join_code, part_controls
 from ..backend.model import WHOLE
 from .common import active_face, change, poll_writable_face, selected_faces
@@ -40,17 +40,19 @@ def reset_parts(mesh: bpy.types.Mesh, names: list[str]) -> list[str]:
 
 
 def reset_whole(mesh: bpy.types.Mesh) -> list[str]:
-    """Set the sliders of the whole face to zero, but for kept ones; the parts' own sliders stay.
+    """Set the sliders of the whole face to zero, but for kept ones; the parts' own sliders stay, and locked parts.
 
     Returns:
         Data paths of the sliders that were set.
     """
-    paths = []
+    model, paths = face.model_of(mesh), []
+    was = shape.own_code(mesh, model)
     with sync.paused():
         for index, control in enumerate(mesh.lwae.whole):
             if not control.locked:
                 control.value = 0
                 paths.append(f"lwae.whole[{index}].value")
+        face.keep_code(mesh, model, was, [index for index, part in enumerate(mesh.lwae.parts) if part.locked])
     return paths
 
 
@@ -91,7 +93,7 @@ class LWAE_OT_reset_part(bpy.types.Operator):
 
 
 class LWAE_OT_reset_whole(bpy.types.Operator):
-    """Set the sliders of the whole face to zero. Parts keep their own sliders"""
+    """Set the sliders of the whole face to zero. Parts keep their own sliders, and locked parts stay"""
 
     bl_idname = "lwae.reset_whole"
     bl_label = "Reset Whole Face Sliders"

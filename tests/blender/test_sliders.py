@@ -91,6 +91,19 @@ def test_reset_of_the_whole_faces_sliders_leaves_the_parts(new_face, whole):
         bpy.ops.lwae.reset_whole()
 
 
+def test_reset_of_the_whole_faces_sliders_leaves_locked_parts(new_face, addon, model, whole):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=5)
+    mesh.lwae.parts[1].locked = True
+    mesh.lwae.whole["Weight"].value = 2
+    before, locked = code(addon, mesh, model), model.part_slice(1)
+    assert bpy.ops.lwae.reset_whole() == {"FINISHED"}
+    after = code(addon, mesh, model)
+    assert np.allclose(after[locked], before[locked], rtol=0, atol=1e-6)
+    assert np.abs(after - before).max() > 0.1
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+
+
 def test_auto_keying_keys_them(new_face, addon, whole):
     mesh = new_face().data
     preferences = bpy.context.preferences.edit

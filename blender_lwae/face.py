@@ -202,10 +202,10 @@ def is_complete(state: bpy.types.PropertyGroup, model: FaceModel) -> bool:
     if state.sliders != models.tools(model).sliders:
         return False
     sliders = sum(len(part.controls) for part in state.parts) + len(state.whole)
-    codes = [shape.read_rest(state, model), *(shape.decode_numbers(donor.code) for donor in state.donors)]
+    codes = [donor.code for donor in state.donors] + ([state.rest] if state.rest else [])
     return (
         sliders == len(model.controls)
-        and all(len(code) == model.code_size for code in codes)
+        and all(shape.holds_numbers(code, model.code_size) for code in codes)
         and all(len(donor.amounts) == model.part_count for donor in state.donors)
     )
 

@@ -68,6 +68,11 @@ def make_face(mesh: bpy.types.Mesh, model: FaceModel) -> None:
         state.whole.add().name = model.controls[control].name
 
 
+def free_parts(mesh: bpy.types.Mesh) -> list[int]:
+    """Numbers of the parts that are not locked."""
+    return [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
+
+
 def whole_values(state: bpy.types.PropertyGroup) -> np.ndarray:
     """Values of the sliders of the whole face, float32 [W]."""
     return np.array([control.value for control in state.whole], dtype=np.float32)

@@ -138,7 +138,7 @@ def shuffle(mesh: bpy.types.Mesh, seed: int) -> list[str]:
         Data paths of the amounts that were set; none when all is locked or the face cannot be written.
     """
     state = mesh.lwae
-    free = [index for index, part in enumerate(state.parts) if not part.locked]
+    free = face.free_parts(mesh)
     if not free or not len(state.donors) or face.trouble(mesh) is not None:
         return []
     givers = shuffled(face_rng(seed, 0, SHUFFLE), [OWN, *range(len(state.donors))], len(state.parts))

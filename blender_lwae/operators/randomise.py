@@ -94,10 +94,11 @@ class LWAE_OT_randomise_face(DrawsNewSeed, bpy.types.Operator):
         return poll_unlocked_face(cls, context)
 
     def execute(self, context):
+        done = set()
         for index, mesh in enumerate(selected_faces(context)):
             seed = (self.seed + index) % MAX_SEED
-            change(self, context, mesh, partial(randomise_face, mesh, seed, self.strength))
-        return {"FINISHED"}
+            done |= change(self, context, mesh, partial(randomise_face, mesh, seed, self.strength))
+        return {"FINISHED"} if "FINISHED" in done else {"CANCELLED"}
 
 
 class LWAE_OT_randomise_part(DrawsNewSeed, bpy.types.Operator):

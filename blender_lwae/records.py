@@ -9,7 +9,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from . import face, models, shape, sync
+from . import face, mix, models, shape, sync
 from .backend.carry_over import Carried, carry_over
 from .backend.errors import LwaeError
 from .backend.face_file import DonorRecord, FaceRecord, PartRecord, join_parts, own_code, split_parts
@@ -73,7 +73,7 @@ def write_record(mesh: bpy.types.Mesh, model: FaceModel, record: FaceRecord) -> 
     """Make a face's properties say what a record does; where parts are locked, only the other parts.
 
     Locked parts keep their code, their donors and the sliders of the whole face, and with these the face's settings.
-    Call `sync.follow` or `sync.write` after it.
+    Call `sync.follow` or `sync.write` after it. Where all donors are replaced, their animation is left to the caller.
 
     Args:
         mesh: a face of the model.
@@ -126,7 +126,7 @@ def _write_free_parts(
     paths = [path for path in paths if not path.startswith("lwae.donors")]
     for index in reversed(range(len(state.donors))):
         if gave[index] and not any(amount.value for amount in state.donors[index].amounts):
-            state.donors.remove(index)
+            mix.remove_donor(mesh, index)
     for donor in record.donors:
         if any(amount for name, amount in donor.amounts.items() if name not in locked):
             paths += _add_donor(state, model, donor, locked)

@@ -143,6 +143,21 @@ def test_locked_parts_of_the_active_face_stay_exactly(person, file, new_face, ad
     assert np.array_equal(positions(mesh), now) and len(mesh.lwae.donors) == 2
 
 
+@pytest.mark.parametrize("locked", [False, True])
+def test_keyframes_of_replaced_donors_go_with_them(person, file, new_face, addon, model, locked):
+    mesh = new_face().data
+    paths = []
+    for number, amounts in enumerate(((0.5, 0.0), (0.5, 0.5))):
+        add_donor(addon, mesh, model, seed=8 + number, amounts=amounts)
+        paths.append(f"lwae.donors[{number}].amounts[1].value")
+        mesh.keyframe_insert(paths[-1], frame=1)
+    mesh.lwae.parts[1].locked = locked
+    assert bpy.ops.lwae.import_face(filepath=file, target="ACTIVE") == {"FINISHED"}
+    # With the lock the first donor gives nothing any more and the second moves up.
+    assert [donor.name for donor in mesh.lwae.donors] == (["Donor 9", "Donor 4"] if locked else ["Donor 4"])
+    assert addon("animation").animated_paths(mesh) == ({paths[0]} if locked else set())
+
+
 def test_the_text_names_parts_and_sliders(file, model):
     with open(file, encoding="utf-8") as stream:
         content = json.load(stream)

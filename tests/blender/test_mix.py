@@ -218,6 +218,21 @@ def test_removing_a_donor_keeps_the_animation_of_the_others(mixed, addon, model)
     assert np.allclose(positions(mesh), decoded(addon, model, own), atol=1e-6)
 
 
+def test_donors_of_one_name_are_told_apart(mixed):
+    donors = mixed[0].data.lwae.donors
+    first, last = donors[0].name, donors[2].code
+    donors[2].name = first
+    donors[1].name = ""
+    assert [donor.name for donor in donors] == [first, "Donor", f"{first}.001"]
+    donors[1].name = first
+    assert [donor.name for donor in donors] == [first, f"{first}.002", f"{first}.001"]
+    donors[1].name = donors[1].name
+    assert donors[1].name == f"{first}.002"
+    assert bpy.ops.lwae.remove_donor(donor=donors[1].name) == {"FINISHED"}
+    assert bpy.ops.lwae.remove_donor(donor=first) == {"FINISHED"}
+    assert [donor.code for donor in donors] == [last]
+
+
 def test_shuffle_takes_whole_parts_from_all_faces(mixed, addon, model):
     face, donors = mixed
     mesh = face.data

@@ -35,6 +35,7 @@ class Drawing:
             mesh.lwae.model_hash,
             shape.read_code(mesh, self.model),
             shape.own_code(mesh, self.model),
+            [donor.code for donor in mesh.lwae.donors],
             mix.read_amounts(mesh.lwae),
             difference,
             seeds,
@@ -192,7 +193,8 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
 def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[str]:
     """Turn a face into one like the gallery's original, or like itself when it has no gallery.
 
-    Donors are taken into the face, as for a random one; difference 0 brings the original back, with its donors.
+    Donors are taken into the face, as for a random one; difference 0 brings the original back, with its donors where
+    the face still has these.
 
     Returns:
         Data paths of the sliders and amounts that were set; none when all parts are locked.
@@ -205,7 +207,7 @@ def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[st
     # Parts that were locked after the gallery was drawn count as they are now.
     for part in set(range(model.part_count)).difference(free):
         code[model.part_slice(part)] = current[model.part_slice(part)]
-    back = not difference and found is not None and len(found.amounts) == len(mesh.lwae.donors)
+    back = not difference and found is not None and found.donors == [donor.code for donor in mesh.lwae.donors]
     with sync.paused():
         if back:
             paths = face.store_code(mesh, model, found.own, free)

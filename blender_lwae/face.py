@@ -68,6 +68,11 @@ def make_face(mesh: bpy.types.Mesh, model: FaceModel) -> None:
         state.whole.add().name = model.controls[control].name
 
 
+def free_parts(mesh: bpy.types.Mesh) -> list[int]:
+    """Numbers of the parts that are not locked."""
+    return [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
+
+
 def whole_values(state: bpy.types.PropertyGroup) -> np.ndarray:
     """Values of the sliders of the whole face, float32 [W]."""
     return np.array([control.value for control in state.whole], dtype=np.float32)
@@ -101,13 +106,11 @@ def store_code(
     """
     state = mesh.lwae
     chosen = set(parts)
-    stays = np.ones(model.code_size, dtype=bool)
-    for index in chosen:
-        stays[model.part_slice(index)] = False
+    others = [index for index in range(model.part_count) if index not in chosen]
     before = whole_values(state)
     if whole is None:
-        whole = before if stays.any() else shown_whole(mesh, model, code)
-    was = shape.own_code(mesh, model) if stays.any() and (whole != before).any() else None
+        whole = before if others else shown_whole(mesh, model, code)
+    was = shape.own_code(mesh, model) if others and (whole != before).any() else None
     values, new_rest = split_code(model, code, whole)
     rest = shape.read_rest(state, model).copy()
     paths, first = [], 0
@@ -123,15 +126,27 @@ def store_code(
                 paths.append(f"lwae.parts[{index}].controls[{number}].value")
         first += len(part.controls)
     state.rest = shape.encode_numbers(rest) if rest.any() else ""
-    if was is not None:
-        for _ in range(2):  # The parts that stay do not follow the whole face's sliders, to the last bit.
-            rest[stays] += (was - shape.own_code(mesh, model))[stays]
-            state.rest = shape.encode_numbers(rest)
+    if was is not None:  # The parts that stay do not follow the whole face's sliders.
+        keep_code(mesh, model, was, others)
     for donor_number, donor in enumerate(state.donors):
         for index in sorted(chosen):
             donor.amounts[index].value = 0
             paths.append(f"lwae.donors[{donor_number}].amounts[{index}].value")
     return paths
+
+
+def keep_code(mesh: bpy.types.Mesh, model: FaceModel, was: np.ndarray, parts: list[int]) -> None:
+    """Let some parts have the own code that they had before the sliders of the whole face were set.
+
+    Args:
+        was: float32 [D], see `shape.own_code`.
+    """
+    rest = shape.read_rest(mesh.lwae, model).copy()
+    for _ in range(2):  # To the last bit.
+        off = was - shape.own_code(mesh, model)
+        for index in parts:
+            rest[model.part_slice(index)] += off[model.part_slice(index)]
+        mesh.lwae.rest = shape.encode_numbers(rest) if rest.any() else ""
 
 
 def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:
@@ -161,7 +176,7 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
         return Trouble(
             "TOPOLOGY", f"This mesh was edited and has {what}. Undo that edit, or apply it to keep a plain mesh."
         )
-    if state.sliders != models.tools(model).sliders or not _is_complete(state, model):
+    if not is_complete(state, model):
         return Trouble("SLIDERS", "This face has sliders of an older model. Update them: the face keeps its shape.")
     if state.stamp and writer.stamp(mesh) != state.stamp:
         return Trouble("EDITED", "This mesh was edited by hand. Keep that edit as an offset, or overwrite it.")
@@ -187,12 +202,15 @@ def forget_seen() -> None:
     _seen.clear()
 
 
-def _is_complete(state: bpy.types.PropertyGroup, model: FaceModel) -> bool:
+def is_complete(state: bpy.types.PropertyGroup, model: FaceModel) -> bool:
+    """Whether a face has all that the model asks for: its sliders, and codes that can be read."""
+    if state.sliders != models.tools(model).sliders:
+        return False
     sliders = sum(len(part.controls) for part in state.parts) + len(state.whole)
-    codes = [shape.read_rest(state, model), *(shape.decode_numbers(donor.code) for donor in state.donors)]
+    codes = [donor.code for donor in state.donors] + ([state.rest] if state.rest else [])
     return (
         sliders == len(model.controls)
-        and all(len(code) == model.code_size for code in codes)
+        and all(shape.holds_numbers(code, model.code_size) for code in codes)
         and all(len(donor.amounts) == model.part_count for donor in state.donors)
     )
 

@@ -30,6 +30,7 @@ class Gallery:
         model_hash: of the model it had.
         original: float32 [D], its code as it was seen when the gallery was drawn.
         own: float32 [D], the same before donors are mixed in.
+        donors: their codes, as the face holds them.
         amounts: float32 [donors, K], what donors gave then.
         difference: see `backend.variations.vary`.
         seeds: of the faces, in order.
@@ -44,6 +45,7 @@ class Gallery:
     model_hash: str
     original: np.ndarray
     own: np.ndarray
+    donors: list[str]
     amounts: np.ndarray
     difference: float
     seeds: list[int]

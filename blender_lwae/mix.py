@@ -71,7 +71,7 @@ def add_face(mesh: bpy.types.Mesh, item: bpy.types.Object) -> int:
         The donor's number.
 
     Raises:
-        LwaeError: when it shares the face's mesh, is no face, or belongs to another model.
+        LwaeError: when it shares the face's mesh, is no face, belongs to another model, or cannot be read now.
     """
     data = item.data
     if data == mesh:
@@ -85,6 +85,10 @@ def add_face(mesh: bpy.types.Mesh, item: bpy.types.Object) -> int:
         )
     model = face.model_of(mesh)
     values = face.applied_values(data.lwae) if data.lwae.applied else shape.read_values(data.lwae)
+    if not face.is_complete(data.lwae, model) or len(values) != len(shape.read_values(data.lwae)):
+        trouble = face.trouble(data)
+        why = trouble.sentence if trouble else "Move one of its sliders first."
+        raise LwaeError(f"{item.name} cannot give parts now. {why}")
     return add_donor(mesh, item.name, shape.seen_code(data, model, values))
 
 
@@ -134,7 +138,7 @@ def shuffle(mesh: bpy.types.Mesh, seed: int) -> list[str]:
         Data paths of the amounts that were set; none when all is locked or the face cannot be written.
     """
     state = mesh.lwae
-    free = [index for index, part in enumerate(state.parts) if not part.locked]
+    free = face.free_parts(mesh)
     if not free or not len(state.donors) or face.trouble(mesh) is not None:
         return []
     givers = shuffled(face_rng(seed, 0, SHUFFLE), [OWN, *range(len(state.donors))], len(state.parts))

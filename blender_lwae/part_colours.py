@@ -68,7 +68,10 @@ def hide(mesh: bpy.types.Mesh) -> None:
     """Take the colours away again, unless they were there before."""
     if not mesh.lwae.shown_parts:
         return
-    had, active, rendered = json.loads(mesh.lwae.shown_parts)
+    try:
+        had, active, rendered = json.loads(mesh.lwae.shown_parts)
+    except (TypeError, ValueError):  # Not what `show` wrote.
+        had, active, rendered = False, "", ""
     mesh.lwae.shown_parts = ""
     attributes = mesh.color_attributes
     if not had and ATTRIBUTE in attributes:

@@ -70,6 +70,18 @@ def _mix_seed_typed(state, _context) -> None:
         animation.auto_key(bpy.context, mesh, mix.shuffle(mesh, state.mix_seed))
 
 
+def _donor_renamed(donor, _context) -> None:
+    """Buttons tell donors by their names: none without one, no two with the same."""
+    taken = {other.name for other in donor.id_data.lwae.donors if other != donor}
+    name = base = donor.name or "Donor"
+    number = 0
+    while name in taken:
+        number += 1
+        name = f"{base}.{number:03d}"
+    if name != donor.name:
+        donor.name = name
+
+
 def _all_amounts(donor) -> float:
     locked = [part.locked for part in donor.id_data.lwae.parts]
     values = [amount.value for amount, held in zip(donor.amounts, locked, strict=False) if not held]
@@ -175,7 +187,7 @@ class LwaeAmount(PropertyGroup):
 class LwaeDonor(PropertyGroup):
     """Another face whose parts are mixed in, as it was when it was picked."""
 
-    name: StringProperty(name="Name", description="Name of the donor", override=OVERRIDE)
+    name: StringProperty(name="Name", description="Name of the donor", override=OVERRIDE, update=_donor_renamed)
     # float32 [D], as `shape.encode_numbers` writes.
     code: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     amounts: CollectionProperty(type=LwaeAmount, override=OVERRIDE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from . import face, models, shape, sync
+from . import face, mix, models, shape, sync
 from .backend.carry_over import Carried, carry_over
 from .backend.errors import LwaeError
 from .backend.face_file import DonorRecord, FaceRecord, PartRecord, join_parts, own_code, split_parts
@@ -20,6 +20,8 @@ OWN = {"name", "is_face", "model_name", "model_hash", "sliders", "rest", "applie
 OF_PART = {"name"}
 OF_WHOLE = {"name", "value"}
 OF_DONOR = {"name", "code"}
+# Texts of the face that `shape.encode_numbers` writes and that mean something on another mesh of its model.
+ARRAYS = ("neck_edge",)
 PLAIN = {"BOOLEAN": bool, "INT": int, "FLOAT": (int, float), "STRING": str, "ENUM": str}
 
 
@@ -54,7 +56,7 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
         donors,
         _plain(state, OWN),
         {control.name: _plain(control, OF_WHOLE) for control in state.whole},
-        {name: shape.decode_numbers(getattr(state, name)).tolist() for name in _arrays(state)},
+        {name: shape.decode_numbers(getattr(state, name)).tolist() for name in ARRAYS},
     )
 
 
@@ -71,7 +73,7 @@ def write_record(mesh: bpy.types.Mesh, model: FaceModel, record: FaceRecord) -> 
     """Make a face's properties say what a record does; where parts are locked, only the other parts.
 
     Locked parts keep their code, their donors and the sliders of the whole face, and with these the face's settings.
-    Call `sync.follow` or `sync.write` after it.
+    Call `sync.follow` or `sync.write` after it. Where all donors are replaced, their animation is left to the caller.
 
     Args:
         mesh: a face of the model.
@@ -101,7 +103,7 @@ def _write_all(state: bpy.types.PropertyGroup, model: FaceModel, record: FaceRec
         control.value = value
         paths.append(f"lwae.whole[{number}].value")
         _set_plain(control, record.whole_settings.get(control.name, {}), OF_WHOLE)
-    for name in _arrays(state):
+    for name in ARRAYS:
         numbers = record.arrays.get(name)
         setattr(state, name, shape.encode_numbers(np.array(numbers, dtype=np.float32)) if numbers else "")
     state.rest = shape.encode_numbers(rest) if rest.any() else ""
@@ -124,7 +126,7 @@ def _write_free_parts(
     paths = [path for path in paths if not path.startswith("lwae.donors")]
     for index in reversed(range(len(state.donors))):
         if gave[index] and not any(amount.value for amount in state.donors[index].amounts):
-            state.donors.remove(index)
+            mix.remove_donor(mesh, index)
     for donor in record.donors:
         if any(amount for name, amount in donor.amounts.items() if name not in locked):
             paths += _add_donor(state, model, donor, locked)
@@ -149,14 +151,8 @@ def _plain_properties(group: bpy.types.PropertyGroup, skip: set[str]):
         if item.identifier in skip or item.is_readonly or item.is_skip_save or item.type not in PLAIN:
             continue
         if item.type == "STRING" and item.is_hidden:
-            continue  # See `_arrays`.
+            continue  # No settings: see `ARRAYS`, or what belongs to this mesh alone.
         yield item
-
-
-def _arrays(state: bpy.types.PropertyGroup) -> list[str]:
-    """Hidden texts of the face that `shape.encode_numbers` writes."""
-    texts = [item for item in state.bl_rna.properties if item.type == "STRING" and item.is_hidden]
-    return [item.identifier for item in texts if item.identifier not in OWN]
 
 
 def _plain(group: bpy.types.PropertyGroup, skip: set[str]) -> dict:

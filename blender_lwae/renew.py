@@ -9,9 +9,9 @@ import logging
 import bpy
 import numpy as np
 
-from . import face, models, sync, writer
+from . import animation, face, mix, models, shape, sync, writer
 from .backend.errors import LwaeError
-from .backend.model import MM_PER_METRE
+from .backend.model import MM_PER_METRE, FaceModel
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ OLD_LENGTH = 8
 def renew_sliders(mesh: bpy.types.Mesh) -> None:
     """Give a face today's sliders of its model; it keeps its shape, and its locks, seeds and kept edit.
 
-    An edit by hand that was not kept yet is kept as an offset. Donors stay, with amounts of 0.
+    An edit by hand that was not kept yet is kept as an offset. Sliders show the face as it was seen, symmetry included,
+    so the settings of that go to 0. Donors that can be read stay, with amounts of 0 and without their animation.
 
     Raises:
         LwaeError: when the mesh cannot be read or written.
@@ -32,23 +33,38 @@ def renew_sliders(mesh: bpy.types.Mesh) -> None:
     offset = face.read_offset(mesh)
     seen = writer.read_positions(mesh)
     own = seen if offset is None else seen - offset
-    decoder = models.decoder(model)
-    code = decoder.encode(own[None] * np.float32(MM_PER_METRE))[0]
+    code = models.decoder(model).encode(own[None] * np.float32(MM_PER_METRE))[0]
     with sync.paused():
         memory = {part.name: (part.locked, part.seed) for part in state.parts}
+        kept = {control.name for control in state.whole if control.locked}
         name = state.model_name
         face.make_face(mesh, model)
         state.model_name = name
         for part in state.parts:
             if part.name in memory:
                 part.locked, part.seed = memory[part.name]
-        for donor in state.donors:
-            for amount in donor.amounts:
-                amount.value = 0
+        for setting in shape.SETTINGS:
+            setattr(state, setting, 0)
+        _renew_donors(mesh, model)
         face.store_code(mesh, model, code, range(model.part_count))
+        for control in state.whole:  # Only now: kept ones would have stayed at 0.
+            control.locked = control.name in kept
     if edited:
-        face.store_offset(mesh, seen - decoder.decode_one(code) / np.float32(MM_PER_METRE))
+        shown = shape.shape(mesh, model, shape.read_values(state)) / np.float32(MM_PER_METRE)
+        face.store_offset(mesh, seen - shown)
     sync.write(mesh)
+
+
+def _renew_donors(mesh: bpy.types.Mesh, model: FaceModel) -> None:
+    animation.remove_animation(mesh, "lwae.donors[")
+    for index in reversed(range(len(mesh.lwae.donors))):
+        donor = mesh.lwae.donors[index]
+        if not shape.holds_numbers(donor.code, model.code_size):
+            mix.remove_donor(mesh, index)
+            continue
+        donor.amounts.clear()
+        for name in model.part_names:
+            donor.amounts.add().name = name
 
 
 def _old_stamp(mesh: bpy.types.Mesh) -> str:

@@ -62,6 +62,15 @@ def decode_numbers(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), dtype="<f4")
 
 
+def holds_numbers(text: str, size: int) -> bool:
+    """Whether a text is that of so many finite numbers, and not damaged."""
+    try:
+        numbers = decode_numbers(text)
+    except ValueError:
+        return False
+    return numbers.size == size and bool(np.isfinite(numbers).all())
+
+
 def read_rest(state: bpy.types.PropertyGroup, model: FaceModel) -> np.ndarray:
     """The part of the code that no slider holds, float32 [D]."""
     return decode_numbers(state.rest) if state.rest else np.zeros(model.code_size, dtype=np.float32)
@@ -125,6 +134,5 @@ def hold(state: bpy.types.PropertyGroup, model: FaceModel, vertices: np.ndarray)
 
 def read_neck_edge(state: bpy.types.PropertyGroup, model: FaceModel) -> np.ndarray:
     """Where the edge of the neck is kept, float32 [R, 3] in mm."""
-    neck = models.tools(model).neck
-    kept = decode_numbers(state.neck_edge) if state.neck_edge else neck.mean_edge
-    return kept.reshape(-1, 3) if kept.size == neck.mean_edge.size else neck.mean_edge
+    mean = models.tools(model).neck.mean_edge
+    return decode_numbers(state.neck_edge).reshape(-1, 3) if holds_numbers(state.neck_edge, mean.size) else mean

@@ -55,6 +55,16 @@ def poll_writable_face(cls, context: bpy.types.Context) -> bool:
     return True
 
 
+def poll_unlocked_face(cls, context: bpy.types.Context) -> bool:
+    """The active object is a face that sliders may move, and not all of its parts are locked."""
+    if not poll_writable_face(cls, context):
+        return False
+    if not face.free_parts(active_face(context)):
+        cls.poll_message_set("All parts are locked. Unlock one first.")
+        return False
+    return True
+
+
 def change(
     operator: bpy.types.Operator,
     context: bpy.types.Context,

@@ -11,7 +11,7 @@ from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 from bpy_extras.object_utils import object_data_add
 
-from .. import face, mesh_build, models, records, sync
+from .. import animation, face, mesh_build, models, records, sync
 from ..backend.errors import LwaeError
 from ..backend.face_file import FaceRecord, read_face, write_face
 from ..backend.files import file_stem
@@ -115,7 +115,7 @@ class LWAE_OT_import_face(ImportHelper, bpy.types.Operator):
             return {"CANCELLED"}
         if self.target == "ACTIVE":
             mesh = active_face(context)
-            result = change(self, context, mesh, partial(records.write_record, mesh, model, carried.record))
+            result = change(self, context, mesh, partial(self.set_sliders, mesh, model, carried.record))
         else:
             result = self.add_face(context, model, carried.record)
         if carried.sentence():
@@ -133,6 +133,12 @@ class LWAE_OT_import_face(ImportHelper, bpy.types.Operator):
             self.report({"ERROR"}, trouble.sentence if trouble else "This face is linked; import it as a new face")
             return False
         return True
+
+    @staticmethod
+    def set_sliders(mesh: bpy.types.Mesh, model: FaceModel, record: FaceRecord) -> list[str]:
+        if len(face.free_parts(mesh)) == model.part_count:  # Other donors come: keyframes are not theirs.
+            animation.remove_animation(mesh, "lwae.donors[")
+        return records.write_record(mesh, model, record)
 
     def missing(self, record: FaceRecord) -> str:
         return f"The model {record.model_name or record.model_hash} of this face is not installed. "

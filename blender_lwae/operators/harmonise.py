@@ -15,7 +15,7 @@ from .. import analysis, face, mix, models, shape, sync
 from ..backend.errors import LwaeError
 from ..backend.mix import OWN, main_donors, share_kept
 from . import modals
-from .common import active_face, change, poll_writable_face
+from .common import active_face, change, poll_unlocked_face
 
 
 def donor_labels(mesh: bpy.types.Mesh, by: str) -> list[int]:
@@ -34,7 +34,7 @@ def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[s
         LwaeError: when the model cannot be harmonised.
     """
     model = face.model_of(mesh)
-    free = [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
+    free = face.free_parts(mesh)
     own, mixed = shape.own_code(mesh, model), shape.read_code(mesh, model)
     moved = analysis.of(model).harmoniser(mixed[None], amount, donor_labels(mesh, by))[0]
     for index, part in enumerate(mesh.lwae.parts):
@@ -95,13 +95,9 @@ class LWAE_OT_harmonise(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not poll_writable_face(cls, context):
+        if not poll_unlocked_face(cls, context):
             return False
-        mesh = active_face(context)
-        if all(part.locked for part in mesh.lwae.parts):
-            cls.poll_message_set("All parts are locked. Unlock one first.")
-            return False
-        if face.model_of(mesh).preset != "local":
+        if face.model_of(active_face(context)).preset != "local":
             cls.poll_message_set("Faces of this model cannot be harmonised: it has no linear parts.")
             return False
         return True

@@ -11,9 +11,12 @@ from .common import active_face, poll_writable_face
 def keep_edge(mesh: bpy.types.Mesh) -> None:
     """Note the edge of the neck as the face shows it now, as the place where it is kept.
 
-    An edit by hand is no part of it. A face whose model is missing or another one keeps the average edge.
+    An edit by hand is no part of it. A face whose model is missing or another one keeps the average edge; one that is
+    kept already stays so.
     """
     state = mesh.lwae
+    if state.applied and face.signature(state, face.applied_values(state)) == state.applied:
+        return
     state.neck_edge = ""
     trouble = face.trouble(mesh)
     if trouble is not None and trouble.kind not in ("EDITED", "EDIT_MODE"):

@@ -10,7 +10,7 @@ from bpy.props import FloatProperty, IntProperty, StringProperty
 from .. import face, shape, sync
 from ..backend.synthesis import face_rng, sample_parts
 from ..properties import MAX_SEED
-from .common import active_face, change, poll_writable_face, selected_faces
+from .common import active_face, change, poll_unlocked_face, poll_writable_face, selected_faces
 
 
 def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str]:
@@ -22,7 +22,7 @@ def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str
     Returns:
         Data paths of the sliders that were set; none when all is locked or the face cannot be written.
     """
-    free = [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
+    free = face.free_parts(mesh)
     if not free or face.trouble(mesh) is not None:
         return []
     model = face.model_of(mesh)
@@ -91,18 +91,14 @@ class LWAE_OT_randomise_face(DrawsNewSeed, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not poll_writable_face(cls, context):
-            return False
-        if all(part.locked for part in active_face(context).lwae.parts):
-            cls.poll_message_set("All parts are locked. Unlock one first.")
-            return False
-        return True
+        return poll_unlocked_face(cls, context)
 
     def execute(self, context):
+        done = set()
         for index, mesh in enumerate(selected_faces(context)):
             seed = (self.seed + index) % MAX_SEED
-            change(self, context, mesh, partial(randomise_face, mesh, seed, self.strength))
-        return {"FINISHED"}
+            done |= change(self, context, mesh, partial(randomise_face, mesh, seed, self.strength))
+        return {"FINISHED"} if "FINISHED" in done else {"CANCELLED"}
 
 
 class LWAE_OT_randomise_part(DrawsNewSeed, bpy.types.Operator):

@@ -9,7 +9,7 @@ from .common import active_face, poll_face, poll_own_data
 
 
 class LWAE_OT_renew_sliders(bpy.types.Operator):
-    """Give this face the sliders that its model has today. It keeps its shape; keyframes stay as they are"""
+    """Give this face the sliders that its model has today. It keeps its shape, and keyframes but those of donors"""
 
     bl_idname = "lwae.renew_sliders"
     bl_label = "Update Sliders"

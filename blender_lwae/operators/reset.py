@@ -7,10 +7,10 @@ import bpy
 import numpy as np
 from bpy.props import StringProperty
 
-from .. import face, sync
+from .. import face, shape, sync
 from ..backend.controls import join_code, part_controls
 from ..backend.model import WHOLE
-from .common import active_face, change, poll_writable_face, selected_faces
+from .common import active_face, change, poll_unlocked_face, poll_writable_face, selected_faces
 
 
 def reset_parts(mesh: bpy.types.Mesh, names: list[str]) -> list[str]:
@@ -20,14 +20,16 @@ def reset_parts(mesh: bpy.types.Mesh, names: list[str]) -> list[str]:
     what the sliders of the whole face make of them.
 
     Returns:
-        Data paths of the sliders that were set.
+        Data paths of the sliders that were set; none when all these parts are locked.
 
     Raises:
         LwaeError: when no part has such a name.
     """
     model = face.model_of(mesh)
     parts = [model.part_index(name) for name in names]
-    free = [part for part in parts if not mesh.lwae.parts[part].locked]
+    free = set(parts).intersection(face.free_parts(mesh))
+    if not free:
+        return []
     whole = face.whole_values(mesh.lwae)
     if len(set(parts)) == model.part_count:
         whole = np.where(face.whole_kept(mesh.lwae), whole, np.float32(0))
@@ -40,17 +42,19 @@ def reset_parts(mesh: bpy.types.Mesh, names: list[str]) -> list[str]:
 
 
 def reset_whole(mesh: bpy.types.Mesh) -> list[str]:
-    """Set the sliders of the whole face to zero, but for kept ones; the parts' own sliders stay.
+    """Set the sliders of the whole face to zero, but for kept ones; the parts' own sliders stay, and locked parts.
 
     Returns:
         Data paths of the sliders that were set.
     """
-    paths = []
+    model, paths = face.model_of(mesh), []
+    was = shape.own_code(mesh, model)
     with sync.paused():
         for index, control in enumerate(mesh.lwae.whole):
             if not control.locked:
                 control.value = 0
                 paths.append(f"lwae.whole[{index}].value")
+        face.keep_code(mesh, model, was, [index for index, part in enumerate(mesh.lwae.parts) if part.locked])
     return paths
 
 
@@ -63,13 +67,14 @@ class LWAE_OT_reset_face(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return poll_writable_face(cls, context)
+        return poll_unlocked_face(cls, context)
 
     def execute(self, context):
+        done = set()
         for mesh in selected_faces(context):
             names = [part.name for part in mesh.lwae.parts]
-            change(self, context, mesh, partial(reset_parts, mesh, names))
-        return {"FINISHED"}
+            done |= change(self, context, mesh, partial(reset_parts, mesh, names))
+        return {"FINISHED"} if "FINISHED" in done else {"CANCELLED"}
 
 
 class LWAE_OT_reset_part(bpy.types.Operator):
@@ -91,7 +96,7 @@ class LWAE_OT_reset_part(bpy.types.Operator):
 
 
 class LWAE_OT_reset_whole(bpy.types.Operator):
-    """Set the sliders of the whole face to zero. Parts keep their own sliders"""
+    """Set the sliders of the whole face to zero. Parts keep their own sliders, and locked parts stay"""
 
     bl_idname = "lwae.reset_whole"
     bl_label = "Reset Whole Face Sliders"

@@ -11,33 +11,13 @@ import bpy
 import numpy as np
 from bpy.props import FloatProperty, IntProperty
 
-from .. import face, gallery, shape, sync
+from .. import face, gallery, mix, shape, sync
 from ..backend.variations import COUNT, vary
 from ..properties import MAX_SEED
 from . import modals
-from .common import active_face, change, poll_writable_face
+from .common import active_face, change, poll_unlocked_face
 
 TICK = 0.03  # Seconds between looks at what the thread has done.
-
-
-def free_parts(mesh: bpy.types.Mesh) -> list[int]:
-    """Numbers of the parts that are not locked."""
-    return [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
-
-
-def donors_amounts(mesh: bpy.types.Mesh) -> np.ndarray:
-    """What donors give to the parts, float32 [donors, K]."""
-    amounts = [[amount.value for amount in donor.amounts] for donor in mesh.lwae.donors]
-    return np.array(amounts, dtype=np.float32).reshape(-1, len(mesh.lwae.parts))
-
-
-def _poll_free(cls, context) -> bool:
-    if not poll_writable_face(cls, context):
-        return False
-    if not free_parts(active_face(context)):
-        cls.poll_message_set("All parts are locked. Unlock one first.")
-        return False
-    return True
 
 
 def _find_mesh(uid: int) -> bpy.types.Mesh | None:
@@ -56,12 +36,13 @@ class Drawing:
             mesh.lwae.model_hash,
             shape.read_code(mesh, self.model),
             shape.own_code(mesh, self.model),
-            donors_amounts(mesh),
+            [donor.code for donor in mesh.lwae.donors],
+            mix.read_amounts(mesh.lwae),
             difference,
             seeds,
         )
         gallery.begin(self.gallery)
-        self.free, self.kept = free_parts(mesh), face.whole_kept(mesh.lwae)
+        self.free, self.kept = face.free_parts(mesh), face.whole_kept(mesh.lwae)
         self.portraits = gallery.portraits(self.model)
         self.thread = ThreadPoolExecutor(1, "face pictures")
         self.codes = self.thread.submit(self._vary, [gallery.ORIGINAL, *seeds])
@@ -142,7 +123,7 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return _poll_free(cls, context)
+        return poll_unlocked_face(cls, context)
 
     def draw_new(self, context) -> Drawing:
         mesh = active_face(context)
@@ -214,12 +195,13 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
 def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[str]:
     """Turn a face into one like the gallery's original, or like itself when it has no gallery.
 
-    Donors are taken into the face, as for a random one; difference 0 brings the original back, with its donors.
+    Donors are taken into the face, as for a random one; difference 0 brings the original back, with its donors where
+    the face still has these.
 
     Returns:
         Data paths of the sliders and amounts that were set; none when all parts are locked.
     """
-    model, found, free = face.model_of(mesh), gallery.of(mesh), free_parts(mesh)
+    model, found, free = face.model_of(mesh), gallery.of(mesh), face.free_parts(mesh)
     if not free:
         return []
     current = shape.read_code(mesh, model)
@@ -227,7 +209,7 @@ def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[st
     # Parts that were locked after the gallery was drawn count as they are now.
     for part in set(range(model.part_count)).difference(free):
         code[model.part_slice(part)] = current[model.part_slice(part)]
-    back = not difference and found is not None and len(found.amounts) == len(mesh.lwae.donors)
+    back = not difference and found is not None and found.donors == [donor.code for donor in mesh.lwae.donors]
     with sync.paused():
         if back:
             paths = face.store_code(mesh, model, found.own, free)
@@ -266,7 +248,7 @@ class LWAE_OT_use_variation(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return _poll_free(cls, context)
+        return poll_unlocked_face(cls, context)
 
     def execute(self, context):
         mesh = active_face(context)

@@ -285,3 +285,30 @@ def test_face_with_other_sliders_is_left_alone(new_face, addon):
     bpy.context.scene.frame_set(4)
     assert np.array_equal(positions(mesh), before)
     assert bpy.ops.lwae.apply() == {"FINISHED"}
+
+
+@pytest.mark.parametrize("damage", ["damaged", "AAAA", "no number"])
+def test_a_damaged_face_is_said_and_stops_no_other(new_face, addon, model, damage):
+    bad, donor_bad, good = (new_face().data for _ in range(3))
+    shape = addon("shape")
+    text = shape.encode_numbers(np.full(model.code_size, np.nan)) if damage == "no number" else damage
+    before = positions(donor_bad)
+    bad.lwae.rest = text
+    donor = donor_bad.lwae.donors.add()
+    donor.code = text
+    for part in donor_bad.lwae.parts:
+        donor.amounts.add().name = part.name
+    donor.amounts[0].value = 1
+    for mesh in (bad, donor_bad):
+        assert trouble(addon, mesh) == "SLIDERS"
+    with addon("sync").paused():
+        slide(good, 2)
+    addon("sync").follow_all()
+    assert np.allclose(positions(good), expected(good), atol=1e-6)
+    for mesh in (bad, donor_bad):
+        addon("renew").renew_sliders(mesh)
+        assert trouble(addon, mesh) is None
+    assert not donor_bad.lwae.donors
+    assert np.abs(positions(donor_bad) - before).max() < 2e-4
+    slide(donor_bad, 2)
+    assert np.abs(positions(donor_bad) - before).max() > 1e-4

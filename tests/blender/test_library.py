@@ -80,6 +80,23 @@ def test_a_face_comes_back_to_the_last_bit_as_a_new_one(person, file, addon):
     assert np.array_equal(positions(person.data), before)
 
 
+def test_shown_parts_are_no_part_of_a_face_file(person, addon, model, new_face, tmp_path):
+    colours, path = addon("part_colours"), str(tmp_path / "ada.json")
+    colours.show(person.data, model)
+    assert bpy.ops.lwae.export_face(filepath=path) == {"FINISHED"}
+    wanted, mesh = positions(person.data), new_face().data
+    colours.show(mesh, model)
+    noted = mesh.lwae.shown_parts
+    assert bpy.ops.lwae.import_face(filepath=path, target="ACTIVE") == {"FINISHED"}
+    assert np.allclose(positions(mesh), wanted, rtol=0, atol=1e-7)
+    assert mesh.lwae.shown_parts == noted
+    colours.hide(mesh)
+    assert not len(mesh.color_attributes)
+    mesh.lwae.shown_parts = "no JSON"
+    colours.hide(mesh)
+    assert not mesh.lwae.shown_parts
+
+
 def test_it_comes_back_in_another_file(person, file):
     before = positions(person.data)
     bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
@@ -124,6 +141,21 @@ def test_locked_parts_of_the_active_face_stay_exactly(person, file, new_face, ad
     now = positions(mesh)
     assert bpy.ops.lwae.import_face(filepath=file, target="ACTIVE") == {"CANCELLED"}
     assert np.array_equal(positions(mesh), now) and len(mesh.lwae.donors) == 2
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_keyframes_of_replaced_donors_go_with_them(person, file, new_face, addon, model, locked):
+    mesh = new_face().data
+    paths = []
+    for number, amounts in enumerate(((0.5, 0.0), (0.5, 0.5))):
+        add_donor(addon, mesh, model, seed=8 + number, amounts=amounts)
+        paths.append(f"lwae.donors[{number}].amounts[1].value")
+        mesh.keyframe_insert(paths[-1], frame=1)
+    mesh.lwae.parts[1].locked = locked
+    assert bpy.ops.lwae.import_face(filepath=file, target="ACTIVE") == {"FINISHED"}
+    # With the lock the first donor gives nothing any more and the second moves up.
+    assert [donor.name for donor in mesh.lwae.donors] == (["Donor 9", "Donor 4"] if locked else ["Donor 4"])
+    assert addon("animation").animated_paths(mesh) == ({paths[0]} if locked else set())
 
 
 def test_the_text_names_parts_and_sliders(file, model):

@@ -218,6 +218,21 @@ def test_removing_a_donor_keeps_the_animation_of_the_others(mixed, addon, model)
     assert np.allclose(positions(mesh), decoded(addon, model, own), atol=1e-6)
 
 
+def test_donors_of_one_name_are_told_apart(mixed):
+    donors = mixed[0].data.lwae.donors
+    first, last = donors[0].name, donors[2].code
+    donors[2].name = first
+    donors[1].name = ""
+    assert [donor.name for donor in donors] == [first, "Donor", f"{first}.001"]
+    donors[1].name = first
+    assert [donor.name for donor in donors] == [first, f"{first}.002", f"{first}.001"]
+    donors[1].name = donors[1].name
+    assert donors[1].name == f"{first}.002"
+    assert bpy.ops.lwae.remove_donor(donor=donors[1].name) == {"FINISHED"}
+    assert bpy.ops.lwae.remove_donor(donor=first) == {"FINISHED"}
+    assert [donor.code for donor in donors] == [last]
+
+
 def test_shuffle_takes_whole_parts_from_all_faces(mixed, addon, model):
     face, donors = mixed
     mesh = face.data
@@ -253,6 +268,26 @@ def test_shuffle_makes_donors_of_selected_faces(new_face, model):
     assert bpy.ops.lwae.shuffle_parts(seed=3) == {"FINISHED"}
     assert len(mesh.lwae.donors) == 2
     assert np.abs(positions(mesh) - before).max() > 1e-4
+
+
+def test_a_face_that_cannot_be_read_gives_nothing(new_face, addon):
+    old, edited, face = new_face(), new_face(), new_face()
+    old.data.lwae.parts[0].controls.remove(0)
+    edited.data.vertices[3].co.x += 0.01
+    edited.data.update()
+    donor = edited.data.lwae.donors.add()  # What the vertices show is older than that.
+    donor.code = addon("shape").encode_numbers(np.zeros(addon("face").model_of(edited.data).code_size))
+    for part in edited.data.lwae.parts:
+        donor.amounts.add().name = part.name
+    for item in (old, edited):
+        with pytest.raises(RuntimeError, match=f"{item.name} cannot give parts now"):
+            bpy.ops.lwae.add_donor(name=item.name)
+    bpy.context.view_layer.objects.active = old
+    bpy.ops.object.mode_set(mode="EDIT")  # Which hides that its sliders are old.
+    with pytest.raises(addon("backend.errors").LwaeError, match=f"{old.name} cannot give parts now"):
+        addon("mix").add_face(face.data, old)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert not face.data.lwae.donors
 
 
 def test_buttons_say_what_is_missing(new_face, model):

@@ -60,9 +60,10 @@ def test_all_locked_greys_the_button(new_face):
     mesh = new_face().data
     for part in mesh.lwae.parts:
         part.locked = True
-    assert not bpy.ops.lwae.randomise_face.poll()
-    with pytest.raises(RuntimeError, match="Unlock"):
-        bpy.ops.lwae.randomise_face()
+    for operator in (bpy.ops.lwae.randomise_face, bpy.ops.lwae.reset_face):
+        assert not operator.poll()
+        with pytest.raises(RuntimeError, match="Unlock"):
+            operator()
 
 
 def test_randomise_one_part_leaves_the_others(new_face, addon, model):

@@ -91,6 +91,19 @@ def test_reset_of_the_whole_faces_sliders_leaves_the_parts(new_face, whole):
         bpy.ops.lwae.reset_whole()
 
 
+def test_reset_of_the_whole_faces_sliders_leaves_locked_parts(new_face, addon, model, whole):
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=5)
+    mesh.lwae.parts[1].locked = True
+    mesh.lwae.whole["Weight"].value = 2
+    before, locked = code(addon, mesh, model), model.part_slice(1)
+    assert bpy.ops.lwae.reset_whole() == {"FINISHED"}
+    after = code(addon, mesh, model)
+    assert np.allclose(after[locked], before[locked], rtol=0, atol=1e-6)
+    assert np.abs(after - before).max() > 0.1
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+
+
 def test_auto_keying_keys_them(new_face, addon, whole):
     mesh = new_face().data
     preferences = bpy.context.preferences.edit
@@ -169,3 +182,31 @@ def test_every_slider_is_explained(new_face, addon, model):
         own = mesh.lwae.parts[part].controls if part else mesh.lwae.whole
         assert [line.partition(":")[0] for line in lines] == [control.name for control in own]
         assert all(len(line.partition(": ")[2]) > 10 for line in lines)
+
+
+def test_an_update_shows_what_was_seen_and_nothing_twice(new_face, addon, model, whole):
+    """Symmetry, lids, the neck, kept sliders of the whole face, animated donors, an edit by hand."""
+    donor, item = new_face(), new_face()
+    donor.name = "Donor"
+    bpy.ops.lwae.randomise_face(seed=9)
+    mesh = item.data
+    bpy.ops.lwae.add_donor(name="Donor")
+    for frame, value in ((1, 0.5), (11, 1)):
+        mesh.lwae.donors[0].amounts[0].value = value
+        mesh.keyframe_insert("lwae.donors[0].amounts[0].value", frame=frame)
+    bpy.context.scene.frame_set(1)
+    mesh.lwae.asymmetry, mesh.lwae.random_asymmetry, mesh.lwae.keep_neck = 3, 2, True
+    mesh.lwae.whole["Weight"].locked = True
+    for is_edited in (False, True):
+        if is_edited:
+            mesh.vertices[7].co.z += 0.02
+            mesh.update()
+        before = positions(mesh)
+        mesh.lwae.sliders = "0badf00d"
+        assert bpy.ops.lwae.renew_sliders() == {"FINISHED"}
+        bpy.context.scene.frame_set(2)
+        assert np.abs(positions(mesh) - before).max() < (1e-6 if is_edited else 2e-4)
+        assert mesh.lwae.whole["Weight"].locked and mesh.lwae.whole["Weight"].value
+        assert not mesh.animation_data
+        assert len(mesh.lwae.donors) == 1
+        mesh.lwae.random_asymmetry = 2

@@ -140,6 +140,21 @@ def test_donors_and_pictures_agree(person, addon, model):
     assert np.abs(picture(addon, person, addon("gallery").ORIGINAL) - original[::-1] / 255).mean() < 1e-3
 
 
+def test_the_original_comes_back_after_a_donor_was_refreshed(person, addon, model):
+    rng = np.random.default_rng(4)
+    donor = person.lwae.donors.add()
+    donor.code = addon("shape").encode_numbers(model.prior.sample(rng, 1)[0])
+    for name in model.part_names:
+        donor.amounts.add().name = name
+    donor.amounts[0].value = 0.8
+    before = positions(person)
+    found = draw(addon, person)
+    bpy.ops.lwae.use_variation(seed=found.seeds[0], difference=found.difference)
+    donor.code = addon("shape").encode_numbers(model.prior.sample(rng, 1)[0])
+    bpy.ops.lwae.use_variation(difference=0)
+    assert np.allclose(positions(person), before, atol=1e-6)
+
+
 def test_galleries_are_forgotten_with_their_pictures(new_face, addon):
     gallery = addon("gallery")
     faces = [new_face().data for _ in range(gallery.KEPT + 1)]

@@ -293,7 +293,7 @@ def _check(model: FaceModel) -> None:
         raise LwaeError("a polygon names a vertex that does not exist.")
     if not (model.polygon_material == 0).any() or model.polygon_material.max() > 1:
         raise LwaeError("it has no skin, or polygons of an unknown material.")
-    if not (np.isfinite(model.prior.tau) and model.prior.tau >= 0):
+    if not (np.isfinite(model.prior.tau) and model.prior.tau > 0):
         raise LwaeError("the prior's tau is not a variance.")
     for array in (model.mean, model.uv, model.weights, model.prior.mean, model.prior.factors):
         if not np.isfinite(array).all():

@@ -137,6 +137,7 @@ def test_other_files_are_not_models(path, tmp_path):
         ("polygon_material", np.ones(288, np.uint8)),
         ("polygon_material", np.arange(288, dtype=np.uint8) % 3),
         ("prior/tau", np.array([-1.0])),
+        ("prior/tau", np.array([0.0])),
         ("prior/tau", np.array([1.0, 1.0])),
         ("network/part0/basis", np.zeros((4, 1, 3), np.float16)),
         ("network/part1/vertices", None),

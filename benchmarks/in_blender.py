@@ -87,17 +87,18 @@ def inside() -> None:
     def tick():
         nonlocal steps
         try:
-            return next(steps)
-        except StopIteration as end:
-            if end.value is not None:
-                finish(task, end.value)
+            try:
+                return next(steps)
+            except StopIteration as end:
+                if end.value is not None:
+                    finish(task, end.value)
+            _install(task["zip"])
+            steps = function(*task["arguments"])
+            return 0.5
         except Exception:
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
-        _install(task["zip"])
-        steps = function(*task["arguments"])
-        return 0.5
 
     bpy.app.timers.register(tick, first_interval=1.0)
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 ROOT = Path(__file__).resolve().parents[1]
 ADDON = "bl_ext.user_default.blender_lwae"
 LIMIT = 900  # seconds
+versions: set[str] = set()  # of the Blenders that `call` has met
 
 
 def call(function: str, *arguments, window: bool = False):
@@ -55,7 +56,9 @@ def call(function: str, *arguments, window: bool = False):
         answer = Path(task["answer"])
         if not answer.is_file():
             raise RuntimeError(f"{function} failed in Blender:\n{(result.stdout + result.stderr)[-2000:]}")
-        return json.loads(answer.read_text(encoding="utf-8"))
+        version, returned = json.loads(answer.read_text(encoding="utf-8"))
+        versions.add(version)
+        return returned
 
 
 def addon(name: str):
@@ -65,7 +68,9 @@ def addon(name: str):
 
 def finish(task: dict, result) -> None:
     """Write the answer and end at once: some builds hang when they end by themselves."""
-    Path(task["answer"]).write_text(json.dumps(result), encoding="utf-8")
+    import bpy
+
+    Path(task["answer"]).write_text(json.dumps([bpy.app.version_string, result]), encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)
 

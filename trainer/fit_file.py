@@ -15,7 +15,7 @@ from backend.fit_mesh import MeshFit, Progress, fit_mesh
 from backend.lwae_file import load_model
 from backend.mesh_files import PlyFormat
 from backend.numpy_decoder import NumpyDecoder
-from backend.surface import fan_triangles
+from backend.polygons import triangulate
 
 from .datasets.mesh_files import SUFFIXES, read_mesh
 from .mesh.near_points import make_closest
@@ -42,7 +42,7 @@ def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units",
     faces, template = read_mesh(mesh_path)
     if len(faces) != 1 or template is None:
         raise LwaeError(f"{mesh_path} does not hold one mesh with polygons; save the one to fit in a file of its own.")
-    triangles = fan_triangles(template.polygon_sizes, template.polygon_vertices)
+    triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     said = ""
     for step in fit_mesh(NumpyDecoder(model), faces[0], triangles, make_closest, (), scale, ply is not None):
         if isinstance(step, Progress):

@@ -26,7 +26,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 BPY_PYTHONS = ((3, 11), (3, 13))
 FACES, SEED = 12, 7
 APT_PACKAGES = "libxrender1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1"
-INSTALL_LIMIT, FACES_LIMIT, TEST_LIMIT = 3600, 900, 5400  # seconds
+INSTALL_LIMIT, FACES_LIMIT, TEST_LIMIT = 3600, 900, 9000  # seconds
 
 # What `blender --command` does, with the module: install the zip, enable it, call the command. Ends hard because
 # the module can hang when Python tears it down.

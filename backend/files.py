@@ -19,7 +19,9 @@ def file_stem(name: str) -> str:
 
     Letters of all scripts stay. Windows' device names get an underscore.
     """
-    stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(" .")[:100]
+    stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(" .")
+    # File systems count bytes; a cut may leave half a letter, or end at a space.
+    stem = stem.encode(errors="ignore")[:100].decode(errors="ignore").rstrip(" .")
     return f"{stem}_" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", stem) else stem
 
 

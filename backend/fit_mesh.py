@@ -17,16 +17,15 @@ import numpy as np
 from .decoder import Decoder
 from .encode_mesh import SIZE_RANGE, UNITS
 from .errors import LwaeError
-from .map_fit import LEAST_LOOSENESS
+from .map_fit import RADIUS
 from .mesh_distance import Distance, TargetMesh, match, mesh_distance
 from .model_surface import ModelSurface
 from .rough_align import Guess, rough_poses
 from .similarity import Similarity, fit_similarity, nearest_rotation
-from .slopes import LocalSlopes, NumericSlopes
+from .slopes import prior_slopes
 from .surface import MakeClosest, Surface
 from .wrap import wrap
 
-RADIUS = 100.0  # mm; brings turns to the size of shifts
 LANDMARK_WEIGHT = 60.0  # How many points a landmark counts as at first.
 LEAST_COVERAGE = 0.05  # of the face, for something that was found
 HELD = 0.4  # mm; a mesh that is so near without looseness needs little of it
@@ -212,13 +211,7 @@ class _Fitter:
         self.decoder, self.skin, self.target, self.make_closest = decoder, skin, target, make_closest
         self.landmarks, self.pose, self.rng = landmarks, pose, rng
         self.first_scale, self.need = pose.scale, 1.0
-        variances, self.axes = model.prior.principal_axes
-        if model.preset == "local":
-            self.slopes = LocalSlopes(model, self.axes)
-        else:
-            rank = max(1, model.prior.factors.shape[1])
-            variances, self.axes = variances[-rank:], self.axes[:, -rank:]
-            self.slopes = NumericSlopes(decoder, self.axes, np.sqrt(np.maximum(variances, LEAST_LOOSENESS)))
+        self.slopes, variances, self.axes = prior_slopes(decoder)
         self.person = np.maximum(variances - model.prior.tau, 0)
         self.along = np.zeros(len(variances))
         self.face = decoder.decode(model.prior.mean[None])[0].astype(np.float64)

@@ -96,7 +96,7 @@ class Harmoniser:
         if maps is None:
             maps = self._make(pattern)
             while len(self._maps) >= KEPT_PATTERNS:
-                self._maps.pop(next(iter(self._maps)), None)
+                self._maps.pop(next(iter(list(self._maps))), None)
             self._maps[pattern] = maps
         return maps
 

@@ -291,7 +291,9 @@ def _check(model: FaceModel) -> None:
         raise LwaeError("the polygon sizes do not fit the polygon corners.")
     if corners and not (0 <= model.polygon_vertices.min() and model.polygon_vertices.max() < n):
         raise LwaeError("a polygon names a vertex that does not exist.")
-    if not (np.isfinite(model.prior.tau) and model.prior.tau >= 0):
+    if not (model.polygon_material == 0).any() or model.polygon_material.max() > 1:
+        raise LwaeError("it has no skin, or polygons of an unknown material.")
+    if not (np.isfinite(model.prior.tau) and model.prior.tau > 0):
         raise LwaeError("the prior's tau is not a variance.")
     for array in (model.mean, model.uv, model.weights, model.prior.mean, model.prior.factors):
         if not np.isfinite(array).all():

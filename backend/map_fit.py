@@ -23,7 +23,7 @@ from .local_network import REFERENCE_VERTICES
 from .model import FaceModel
 from .outliers import inlier_weights
 from .similarity import Similarity, fit_similarity
-from .slopes import LocalSlopes, NumericSlopes
+from .slopes import prior_slopes
 
 MOST_STEPS = 20
 SETTLED = 0.02  # mm that a step moves; below it the fit is done.
@@ -53,15 +53,11 @@ def fit_code(
         Code float32 [D], and the pose.
     """
     model, prior = decoder.model, decoder.model.prior
-    variances, axes = prior.principal_axes
+    slopes, variances, axes = prior_slopes(decoder)
     if model.preset == "local":
-        slopes, fresh, area = LocalSlopes(model, axes), FRESH, model.network["mass"]
+        fresh, area = FRESH, model.network["mass"]
     else:
-        # An encoder network reaches few dimensions of the code space; the prior's factors span them.
-        rank = max(1, prior.factors.shape[1])
-        variances, axes = variances[-rank:], axes[:, -rank:]
-        slopes, fresh = NumericSlopes(decoder, axes, np.sqrt(np.maximum(variances, LEAST_LOOSENESS))), NUMERIC_FRESH
-        area = np.full(model.vertex_count, REFERENCE_VERTICES / model.vertex_count)
+        fresh, area = NUMERIC_FRESH, np.full(model.vertex_count, REFERENCE_VERTICES / model.vertex_count)
     person = np.maximum(variances - prior.tau, 0)
     along = np.zeros(len(person))  # the code's deviation from the mean, along the prior's axes
     code = prior.mean

@@ -10,7 +10,8 @@ import numpy as np
 
 from .local_network import REFERENCE_VERTICES
 from .model import FaceModel
-from .surface import Surface, fan_triangles, open_vertices, vertex_areas, vertex_normals
+from .polygons import triangulate, vertex_areas, vertex_normals
+from .surface import Surface, open_vertices
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class ModelSurface:
     def of(cls, model: FaceModel) -> ModelSurface:
         skin = model.polygon_material != 1
         corners = model.polygon_vertices[np.repeat(skin, model.polygon_sizes)]
-        triangles = fan_triangles(model.polygon_sizes[skin], corners)
+        triangles = triangulate(model.polygon_sizes[skin], corners)
         edge = np.zeros(model.vertex_count, dtype=bool)
         edge[open_vertices(triangles)] = True
         areas = vertex_areas(model.mean, triangles)

@@ -27,7 +27,7 @@ class PointCacheWriter:
 
     def __init__(self, path: str | Path, points: int, start: float, step: float, samples: int):
         self.path, self.points, self.samples, self.written = Path(path), points, samples, 0
-        self._part = self.path.with_name(self.path.name + ".part")
+        self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         self._file = open(self._part, "wb")
         self._file.write(HEADER.pack(MAGIC, 1, points, start, step, samples))
 
@@ -45,10 +45,11 @@ class PointCacheWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        if kind is None and self.written == self.samples:
-            os.replace(self._part, self.path)
-        else:
+        try:
+            self._file.close()  # Fails on a full disk.
+            if kind is None and self.written == self.samples:
+                os.replace(self._part, self.path)
+        finally:
             self._part.unlink(missing_ok=True)
 
 

@@ -24,6 +24,7 @@ HALVINGS = 10  # The surface is held at 2^10 vertices, each for those around it.
 LEAST_VARIANCE = 1e-3  # Of the largest one: along axes with less nobody differs.
 MOST_AXES = 16  # Of each part, where the derivative costs a decoded face for each.
 MIRROR_TOLERANCE = 3.0  # mm
+KEPT_SPACES = 8
 
 
 class Handle(NamedTuple):
@@ -85,6 +86,8 @@ class Puller:
         if not free:
             raise LwaeError("All parts that this could move are locked. Unlock one first.")
         if free not in self._spaces:
+            while len(self._spaces) >= KEPT_SPACES:
+                del self._spaces[next(iter(self._spaces))]
             self._spaces[free] = self._make_space(free)
         return self._spaces[free]
 

@@ -12,6 +12,7 @@ from .local_network import LocalNumpy, gram_matrix
 from .model import FaceModel
 
 STEP = 0.1  # Of a numeric derivative, in standard deviations.
+LEAST_VARIANCE = 1e-6  # that such a step is made for
 
 
 class Slopes(Protocol):
@@ -145,3 +146,15 @@ class NumericSlopes:
 
     def displacements(self, count: int) -> np.ndarray:
         return self._moves[-count:].reshape(count, -1, 3).astype(np.float32)
+
+
+def prior_slopes(decoder: Decoder) -> tuple[Slopes, np.ndarray, np.ndarray]:
+    """Slopes along the prior's principal axes, the axes' variances float64 [R], and the axes float64 [D, R]."""
+    model, prior = decoder.model, decoder.model.prior
+    variances, axes = prior.principal_axes
+    if model.preset == "local":
+        return LocalSlopes(model, axes), variances, axes
+    # An encoder network reaches few dimensions of the code space; the prior's factors span them.
+    rank = max(1, prior.factors.shape[1])
+    variances, axes = variances[-rank:], axes[:, -rank:]
+    return NumericSlopes(decoder, axes, np.sqrt(np.maximum(variances, LEAST_VARIANCE))), variances, axes

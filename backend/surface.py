@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .errors import LwaeError
+from .polygons import area_vectors, gather, unit
 
 # Points [P, 3] to the closest points of a mesh [P, 3] and the triangles that these lie on, int [P].
 Closest = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -18,21 +19,6 @@ Closest = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 MakeClosest = Callable[[np.ndarray, np.ndarray], Closest]
 
 SMOOTHINGS = 2  # Rounds of averaging normals, against the noise of scans.
-
-
-def fan_triangles(polygon_sizes: np.ndarray, polygon_vertices: np.ndarray) -> np.ndarray:
-    """Polygons cut into fans around their first corner, int64 [sum(sizes - 2), 3].
-
-    Args:
-        polygon_sizes: int [F], corners of each polygon.
-        polygon_vertices: int [sum of sizes], the vertices of all corners.
-    """
-    sizes = np.asarray(polygon_sizes, dtype=np.int64)
-    starts = np.cumsum(sizes) - sizes
-    counts = np.maximum(sizes - 2, 0)
-    first = np.repeat(starts, counts)
-    step = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.asarray(polygon_vertices, dtype=np.int64)[np.stack([first, first + step + 1, first + step + 2], axis=1)]
 
 
 class Surface:
@@ -61,7 +47,7 @@ class Surface:
         # Files without shared vertices (STL) would have open edges all over.
         self.vertices, number = _welded(vertices)
         triangles = number[np.asarray(triangles, dtype=np.int64).reshape(-1, 3)]
-        cross = _cross(self.vertices, triangles)
+        cross = area_vectors(self.vertices, triangles)
         doubled = np.linalg.norm(cross, axis=1)
         kept = doubled > 1e-14 * np.ptp(self.vertices, axis=0).max(initial=0.0) ** 2
         if not kept.any():
@@ -79,7 +65,7 @@ class Surface:
         """Interpolated unit normals at points [P, 3] on triangles int [P]: float64 [P, 3]."""
         corners = self.triangles[triangles]
         shares = barycentric(points, self.vertices[corners])
-        return _unit(np.einsum("pc,pci->pi", shares, self.normals[corners]))
+        return unit(np.einsum("pc,pci->pi", shares, self.normals[corners]))
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points drawn evenly over the area: positions [P, 3], unit normals [P, 3], triangles int [P]."""
@@ -90,7 +76,7 @@ class Surface:
         shares = np.stack([1 - root, root * (1 - share), root * share], axis=1)
         corners = self.triangles[chosen]
         points = np.einsum("pc,pci->pi", shares, self.vertices[corners])
-        return points, _unit(np.einsum("pc,pci->pi", shares, self.normals[corners])), chosen
+        return points, unit(np.einsum("pc,pci->pi", shares, self.normals[corners])), chosen
 
 
 def barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -102,17 +88,6 @@ def barycentric(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     s, t = (vv * up - uv * vp) / determinant, (uu * vp - uv * up) / determinant
     shares = np.clip(np.stack([1 - s - t, s, t], axis=1), 0, 1)
     return shares / shares.sum(axis=1, keepdims=True)
-
-
-def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Unit normals weighted by area, float64 [N, 3]; zero where no triangle is."""
-    return _unit(_gather(_cross(vertices, triangles), triangles, len(vertices)))
-
-
-def vertex_areas(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """A third of the area around each vertex, float64 [N]."""
-    areas = np.linalg.norm(_cross(vertices, triangles), axis=1) / 6
-    return np.bincount(triangles.ravel(), np.repeat(areas, 3), minlength=len(vertices))
 
 
 def _welded(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,27 +102,11 @@ def _welded(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return vertices[order[new]], number
 
 
-def _cross(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    a, b, c = np.asarray(vertices, dtype=np.float64)[triangles.T]
-    return np.cross(b - a, c - a)
-
-
-def _gather(values: np.ndarray, triangles: np.ndarray, count: int) -> np.ndarray:
-    """Sums over the triangles around each vertex, [N, 3]."""
-    corners = triangles.ravel()
-    return np.stack([np.bincount(corners, np.repeat(column, 3), minlength=count) for column in values.T], axis=1)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
-
-
 def _smooth_normals(cross: np.ndarray, triangles: np.ndarray, count: int) -> np.ndarray:
-    normals = _unit(_gather(cross, triangles, count))
+    normals = unit(gather(cross, triangles, count))
     for _ in range(SMOOTHINGS):
         weights = np.linalg.norm(cross, axis=1, keepdims=True)
-        normals = _unit(_gather(weights * normals[triangles].sum(axis=1), triangles, count))
+        normals = unit(gather(weights * normals[triangles].sum(axis=1), triangles, count))
     return normals
 
 

@@ -110,8 +110,7 @@ def _neighbours(triangles: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
 def _carry_eyes(model: FaceModel, face: np.ndarray, offset: np.ndarray, weights: np.ndarray) -> None:
     """Eyeballs go with the skin around them that the mesh has, each as a whole."""
     trusted = np.flatnonzero(weights > 0.3)
-    eyes = np.repeat(model.polygon_material == 1, model.polygon_sizes)
-    vertices = np.unique(model.polygon_vertices[eyes])
+    vertices = np.flatnonzero(~model.skin)
     for side in (vertices[face[vertices, 0] >= 0], vertices[face[vertices, 0] < 0]):
         if not len(side):
             continue

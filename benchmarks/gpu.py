@@ -129,16 +129,15 @@ def _training(device: str, quick: bool, batch: int) -> list[Row]:
     noise = torch.randn(batch, *model.mean.shape, device=device)
     faces = torch.as_tensor(model.mean, device=device) + noise
     size = f"{model.vertex_count:,} vertices, batch {batch}"
-    rows, first = [], {}
+    rows = []
     kinds = {"float32": False, "tf32": True} if device == "cuda" else {"float32": False}
     for kind, fast in kinds.items():
         torch.backends.cuda.matmul.allow_tf32 = fast
 
-        def step(kind=kind):
+        def step():
             torch.manual_seed(0)
             terms = loss_terms(network, faces, config, sizes)
             loss = sum(weight * terms[name] for name, weight in weights.items())
-            first.setdefault(kind, loss.detach())
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 ROOT = Path(__file__).resolve().parents[1]
 ADDON = "bl_ext.user_default.blender_lwae"
 LIMIT = 900  # seconds
+versions: set[str] = set()  # of the Blenders that `call` has met
 
 
 def call(function: str, *arguments, window: bool = False):
@@ -55,7 +56,9 @@ def call(function: str, *arguments, window: bool = False):
         answer = Path(task["answer"])
         if not answer.is_file():
             raise RuntimeError(f"{function} failed in Blender:\n{(result.stdout + result.stderr)[-2000:]}")
-        return json.loads(answer.read_text(encoding="utf-8"))
+        version, returned = json.loads(answer.read_text(encoding="utf-8"))
+        versions.add(version)
+        return returned
 
 
 def addon(name: str):
@@ -65,7 +68,9 @@ def addon(name: str):
 
 def finish(task: dict, result) -> None:
     """Write the answer and end at once: some builds hang when they end by themselves."""
-    Path(task["answer"]).write_text(json.dumps(result), encoding="utf-8")
+    import bpy
+
+    Path(task["answer"]).write_text(json.dumps([bpy.app.version_string, result]), encoding="utf-8")
     sys.stdout.flush()
     os._exit(0)
 
@@ -87,17 +92,18 @@ def inside() -> None:
     def tick():
         nonlocal steps
         try:
-            return next(steps)
-        except StopIteration as end:
-            if end.value is not None:
-                finish(task, end.value)
+            try:
+                return next(steps)
+            except StopIteration as end:
+                if end.value is not None:
+                    finish(task, end.value)
+            _install(task["zip"])
+            steps = function(*task["arguments"])
+            return 0.5
         except Exception:
             traceback.print_exc()
             sys.stderr.flush()
             os._exit(1)
-        _install(task["zip"])
-        steps = function(*task["arguments"])
-        return 0.5
 
     bpy.app.timers.register(tick, first_interval=1.0)
 

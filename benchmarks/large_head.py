@@ -15,6 +15,7 @@ import numpy as np
 
 from backend.lwae_file import load_model, save_model
 from backend.model import FaceModel
+from backend.polygons import triangulate
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = ROOT / "blender_lwae" / "models" / "default.lwae"
@@ -42,7 +43,8 @@ def large_model_file() -> Path:
 
 def refined(model: FaceModel, count: int) -> FaceModel:
     """A `local` model with `count` vertices, by halving edges; its polygons are triangles."""
-    triangles, polygon = fan(model.polygon_sizes, model.polygon_vertices)
+    triangles = triangulate(model.polygon_sizes, model.polygon_vertices)
+    polygon = np.repeat(np.arange(len(model.polygon_sizes)), model.polygon_sizes - 2)
     mean, parents, triangles, origin = halve_edges(model.mean, triangles, count)
 
     def spread(rows: np.ndarray) -> np.ndarray:
@@ -75,15 +77,6 @@ def refined(model: FaceModel, count: int) -> FaceModel:
         weights=np.ascontiguousarray(spread(model.weights.T).T),
         network=network,
     )
-
-
-def fan(sizes: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Convex polygons as triangles [T, 3], and which polygon each came from [T]."""
-    starts = np.cumsum(sizes) - sizes
-    polygon = np.repeat(np.arange(len(sizes)), sizes - 2)
-    step = np.arange(len(polygon)) - np.repeat(np.cumsum(sizes - 2) - (sizes - 2), sizes - 2) + 1
-    first = starts[polygon]
-    return np.stack([corners[first], corners[first + step], corners[first + step + 1]], axis=1), polygon
 
 
 def halve_edges(vertices: np.ndarray, triangles: np.ndarray, count: int):

@@ -8,15 +8,14 @@ import dataclasses
 import numpy as np
 
 from backend.model import FaceModel
+from backend.polygons import triangulate
 from backend.prior import Prior
 from trainer import paper_preset
-
-from .large_head import fan
 
 
 def untrained_paper_network(model: FaceModel, **options):
     """A `PaperNetwork` on a model's mesh and parts."""
-    triangles, _ = fan(model.polygon_sizes, model.polygon_vertices)
+    triangles = triangulate(model.polygon_sizes, model.polygon_vertices)
     rng = np.random.default_rng(0)
     faces = model.mean + rng.standard_normal((2, *model.mean.shape)).astype(np.float32)
     return paper_preset.build(faces, model.mean, triangles, model.weights, paper_preset.DEFAULTS | options)

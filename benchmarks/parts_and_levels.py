@@ -11,6 +11,7 @@ from sklearn.decomposition import NMF
 
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
+from backend.polygons import triangulate
 from trainer.mesh.hierarchy import build_hierarchy
 from trainer.weights import nmf
 
@@ -73,7 +74,7 @@ def _parts(model: FaceModel, faces: int) -> list[Row]:
 
 
 def _levels(model: FaceModel) -> list[Row]:
-    triangles, _ = large_head.fan(model.polygon_sizes, model.polygon_vertices)
+    triangles = triangulate(model.polygon_sizes, model.polygon_vertices)
     start = time.perf_counter()
     hierarchy = build_hierarchy(model.mean, triangles, LEVELS, FACTOR)
     seconds = time.perf_counter() - start

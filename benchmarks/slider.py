@@ -13,7 +13,6 @@ from backend.numpy_decoder import NumpyDecoder
 from . import large_head
 from .measure import Row, interleaved, missing, row, value
 
-THREADS = 1
 STEPS = 10  # of each drag; the first of them meets another part than the drag before
 
 

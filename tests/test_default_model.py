@@ -35,6 +35,7 @@ def test_header_says_where_it_comes_from(model):
     assert "python -m trainer train" in header["rebuild"]
     assert header["training"]["epochs"] == DEFAULTS["epochs"] and header["training"]["preset"] == "local"
     assert header["metrics"]["reconstruction"] < 0.03
+    assert header["hash"] == model.hash
     assert len(model.part_names) == 8 and {"nose", "mouth", "eyes", "ears"} <= set(model.part_names)
     assert sum(model.code_sizes) == 8 * 64
 

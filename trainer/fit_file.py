@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 
-from backend.controls import split_code
+from backend.controls import control_label, split_code
 from backend.errors import LwaeError
 from backend.files import atomic_write
 from backend.fit_mesh import MeshFit, Progress, fit_mesh
 from backend.lwae_file import load_model
 from backend.mesh_files import PlyFormat
 from backend.numpy_decoder import NumpyDecoder
-from backend.surface import fan_triangles
+from backend.polygons import triangulate
 
 from .datasets.mesh_files import SUFFIXES, read_mesh
 from .mesh.near_points import make_closest
@@ -41,7 +42,7 @@ def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units",
     faces, template = read_mesh(mesh_path)
     if len(faces) != 1 or template is None:
         raise LwaeError(f"{mesh_path} does not hold one mesh with polygons; save the one to fit in a file of its own.")
-    triangles = fan_triangles(template.polygon_sizes, template.polygon_vertices)
+    triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     said = ""
     for step in fit_mesh(NumpyDecoder(model), faces[0], triangles, make_closest, (), scale, ply is not None):
         if isinstance(step, Progress):
@@ -51,32 +52,33 @@ def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units",
         else:
             fit = step
     values, _ = split_code(model, fit.code)
-    names = ["whole" if control.part < 0 else model.part_names[control.part] for control in model.controls]
+    names = [control_label(model, index) for index in range(len(model.controls))]
+    near = fit.distance
     facts = {
         "model": model.name,
         "model_hash": model.hash,
-        "chamfer_mm": fit.distance.chamfer,
-        "face_to_mesh_mm": fit.distance.to_mesh,
-        "mesh_to_face_mm": fit.distance.to_face,
-        "coverage": fit.distance.coverage,
+        "chamfer_mm": _finite(near.chamfer),
+        "face_to_mesh_mm": _finite(near.to_mesh),
+        "mesh_to_face_mm": _finite(near.to_face),
+        "coverage": near.coverage,
         "mm_per_unit": fit.pose.scale,
         "matrix_to_mesh": fit.pose.inverse().matrix.tolist(),
-        "values": {
-            f"{name}.{control.name}": float(value)
-            for name, control, value in zip(names, model.controls, values, strict=True)
-        },
+        "values": dict(zip(names, values.tolist(), strict=True)),
         "code": fit.code.tolist(),
     }
     with atomic_write(out, "w", encoding="utf-8") as stream:
-        json.dump(facts, stream, indent=1)
+        json.dump(facts, stream, indent=1, allow_nan=False)
     if ply is not None:
         _write_ply(ply, model, fit)
-    near = fit.distance
-    near = fit.distance
     return (
         f"{out}: {near.chamfer:.2f} mm (symmetric Chamfer), {100 * near.coverage:.0f} % of the face seen, "
         f"with {fit.pose.scale:g} mm per unit"
     )
+
+
+def _finite(distance: float) -> float | None:
+    """JSON has no infinity, which a distance is where nothing matches."""
+    return distance if math.isfinite(distance) else None
 
 
 def _write_ply(path: Path, model, fit: MeshFit) -> None:

@@ -39,3 +39,5 @@ def test_file_stems_keep_what_file_systems_take():
     assert file_stem(' a/b\\c:d*"e". ') == "a_b_c_d__e_"
     assert file_stem("con") == "con_" and file_stem("AUX.face") == "AUX.face_" and file_stem("Conrad") == "Conrad"
     assert file_stem(" . ") == "" and len(file_stem("x" * 300)) == 100
+    assert file_stem("x" * 99 + " y") == "x" * 99
+    assert file_stem("顔" * 100) == "顔" * 33, "file systems count bytes"

@@ -60,6 +60,15 @@ def test_a_closed_mesh_has_no_neck():
     assert neck.hold(face, neck.mean_edge) is face
 
 
+def test_the_neck_moves_with_the_edge_where_no_rows_are_between(monkeypatch):
+    monkeypatch.setattr("backend.neck.BAND", 0.0)
+    model = open_toy()
+    neck = Neck(model)
+    moved = neck.hold(model.mean, neck.mean_edge + np.float32([3, 0, 0])) - model.mean
+    assert np.allclose(moved[neck.edge], [3, 0, 0], atol=1e-4)
+    assert (np.abs(moved).max(axis=1) > 1e-3).sum() == 2 * len(neck.edge)
+
+
 @pytest.mark.parametrize("model_name", ["toy", "default"])
 def test_the_edge_is_exact_and_nothing_above_the_band_moves(model_name, request):
     model = open_toy() if model_name == "toy" else request.getfixturevalue("default")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """PC2 files: bytes as the format says, whole or not at all."""
 
+import io
 import struct
 
 import numpy as np
@@ -32,6 +33,21 @@ def test_stopped_it_leaves_the_old_file(tmp_path, stop):
     with pytest.raises(stop), PointCacheWriter(path, 5, 1, 1, 3) as cache:
         cache.write(samples()[0])
         raise stop
+    assert path.read_bytes() == b"older" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    class Full(io.FileIO):
+        def write(self, content):
+            raise OSError(28, "No space left on device")
+
+    path = tmp_path / "a.pc2"
+    path.write_bytes(b"older")
+    with pytest.raises(OSError, match="No space"), PointCacheWriter(path, 5, 1, 1, 3) as cache:
+        cache._file.close()
+        cache._file = io.BufferedWriter(Full(cache._part, "ab"), buffer_size=1 << 20)
+        for sample in samples():
+            cache.write(sample)
     assert path.read_bytes() == b"older" and len(list(tmp_path.iterdir())) == 1
 
 

@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 
 from backend.errors import LwaeError
-from backend.surface import Surface, barycentric, fan_triangles
+from backend.polygons import triangulate
+from backend.surface import Surface, barycentric
 from tests.toy import sphere
 
 
 @pytest.fixture
 def ball() -> Surface:
     vertices, sizes, corners = sphere()
-    return Surface(vertices, fan_triangles(sizes, corners))
+    return Surface(vertices, triangulate(sizes, corners))
 
 
 def test_fans_of_polygons():
-    triangles = fan_triangles([3, 5, 4], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+    triangles = triangulate([3, 5, 4], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
     assert triangles.tolist() == [[0, 1, 2], [3, 4, 5], [3, 5, 6], [3, 6, 7], [8, 9, 10], [8, 10, 11]]
 
 

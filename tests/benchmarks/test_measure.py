@@ -5,8 +5,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
-from benchmarks.__main__ import THEMES, table
+from benchmarks.__main__ import THEMES, kept, main, table
 from benchmarks.measure import ROOT, interleaved, machine, missing, row, value
 from benchmarks.memory import Peak
 
@@ -48,6 +49,26 @@ def test_nothing_personal_is_written_beside_the_figures():
     found = machine()
     assert {"processor", "cores", "numpy", "revision"} <= set(found)
     assert platform.node() not in json.dumps(found)
+
+
+def test_a_file_of_figures_keeps_its_other_themes(tmp_path, monkeypatch):
+    path, rows = tmp_path / "figures.json", [dataclasses.asdict(value("a", 1, "s"))]
+    for theme, blender in (("slider", ""), ("batch", "5.2.2 LTS"), ("slider", "")):
+        monkeypatch.setattr("benchmarks.__main__.measure", lambda *_, found=blender: {"rows": rows, "blender": found})
+        monkeypatch.setattr(sys, "argv", ["benchmarks", theme, "--json", str(path)])
+        assert main() == 0
+    themes = json.loads(path.read_text())["themes"]
+    assert set(themes) == {"slider", "batch"} and themes["batch"]["machine"]["blender"] == "5.2.2 LTS"
+    assert "blender" not in themes["slider"]["machine"] and themes["slider"]["rows"] == rows
+    path.write_text('{"other": 1}')
+    with pytest.raises(SystemExit):
+        main()
+    assert path.read_text() == '{"other": 1}'
+
+
+def test_kept_figures_can_be_added_to():
+    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
+        assert set(kept(path)["themes"]) == set(THEMES)
 
 
 def test_themes_are_modules_that_run():

@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 
 from backend.errors import LwaeError
-from backend.fit_mesh import Landmark, fit_mesh, last_fit
+from backend.fit_mesh import Landmark, MeshFit, fit_mesh, last_fit
 from backend.landmarks import landmarks_of
 from backend.lwae_file import load_model
+from backend.mesh_distance import Distance
 from backend.mesh_files import PlyFormat
 from backend.model_surface import ModelSurface
 from backend.numpy_decoder import NumpyDecoder
 from backend.rough_align import rough_poses
+from backend.similarity import Similarity
 from backend.slopes import LocalSlopes, NumericSlopes
 from backend.surface import Surface
 from tests.toy import sphere, toy_model
 from trainer.cli import main
+from trainer.fit_file import fit_file
 from trainer.mesh.closest_point import closest_points
 from trainer.mesh.near_points import make_closest
 from trainer.mesh.topology import triangulate
@@ -110,6 +113,17 @@ def test_a_head_is_found_and_fitted_from_its_shape_alone(decoder, person, tmp_pa
     assert errors.mean() < 1.0, "vertices correspond, not only surfaces"
     assert "mm (symmetric Chamfer)" in capsys.readouterr().out
     assert ply.stat().st_size > 12 * len(face)
+
+
+def test_distances_of_what_matches_nowhere_are_null(decoder, person, tmp_path, monkeypatch):
+    model = decoder.model
+    PlyFormat(model.vertex_count, model.polygon_sizes, model.polygon_vertices).write(tmp_path / "a.ply", person)
+    distance = Distance(1.5, float("inf"), 0.5)
+    fit = MeshFit(model.prior.mean, Similarity(1.0, np.eye(3), np.zeros(3)), person, None, distance, distance)
+    monkeypatch.setattr("trainer.fit_file.fit_mesh", lambda *_: iter([fit]))
+    fit_file(DEFAULT, tmp_path / "a.ply", tmp_path / "a.json")
+    facts = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert facts["mesh_to_face_mm"] is None and facts["chamfer_mm"] is None and facts["face_to_mesh_mm"] == 1.5
 
 
 def test_landmarks_place_a_mask_of_unknown_size_seen_inside_out(decoder, person):

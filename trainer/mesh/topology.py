@@ -12,16 +12,19 @@ import scipy.sparse as sp
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from backend.polygons import polygon_starts, triangulate, vertex_normals  # noqa: F401 (offered here too)
+from backend.polygons import (  # noqa: F401 (offered here too)
+    polygon_sides,
+    polygon_starts,
+    triangle_areas,
+    triangulate,
+    vertex_areas,
+    vertex_normals,
+)
 
 
 def polygon_edges(polygon_sizes: np.ndarray, polygon_vertices: np.ndarray) -> np.ndarray:
     """Unique sides of the polygons (no diagonals), int64 [E, 2], smaller index first, sorted."""
-    sizes = np.asarray(polygon_sizes, dtype=np.int64)
-    corners = np.asarray(polygon_vertices, dtype=np.int64)
-    following = np.arange(1, len(corners) + 1)
-    following[np.cumsum(sizes) - 1] = polygon_starts(sizes)
-    return _unique_edges(corners, corners[following])
+    return _unique_edges(*polygon_sides(polygon_sizes, polygon_vertices).T)
 
 
 def triangle_edges(triangles: np.ndarray) -> np.ndarray:
@@ -87,18 +90,6 @@ def scaled_laplacian(edges: np.ndarray, count: int) -> sp.csr_matrix:
     degree = np.asarray(graph.sum(axis=1)).ravel()
     root = np.divide(1.0, np.sqrt(degree), out=np.zeros(count), where=degree > 0)
     return (-(sp.diags(root) @ graph @ sp.diags(root))).tocsr()
-
-
-def triangle_areas(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """Area of each triangle, float64 [T], in squared units of the vertices."""
-    a, b, c = np.asarray(vertices, dtype=np.float64)[np.asarray(triangles).T]
-    return 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
-
-
-def vertex_areas(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """A third of the area of the triangles around each vertex, float64 [N]."""
-    areas = np.repeat(triangle_areas(vertices, triangles) / 3.0, 3)
-    return np.bincount(np.asarray(triangles).ravel(), weights=areas, minlength=len(vertices))
 
 
 def cotangent_laplacian(vertices: np.ndarray, triangles: np.ndarray) -> sp.csr_matrix:

@@ -19,7 +19,7 @@ from backend.errors import LwaeError
 
 WARM_UP = 40  # unconstrained iterations before Hoyer's constraint is imposed
 SWEEPS = 3  # over the columns of a factor, per product with V
-RANK = 64  # of what stands in for a large V until the factors hardly change any more
+RANK = 64  # and 8 more, of what stands in for a large V until the factors hardly change any more
 LARGE = 1 << 25  # entries of such a V
 SORTED = 512  # entries that `hoyer_projection` sorts
 
@@ -258,7 +258,7 @@ def _exact_products(matrix: np.ndarray) -> tuple[Callable, Callable]:
 
 
 def _low_rank_products(matrix: np.ndarray, rng: np.random.Generator) -> tuple[Callable, Callable]:
-    """The same of the best approximation of rank `RANK` that one power iteration finds (Halko et al. 2011)."""
+    """The same of the best approximation of rank `RANK` + 8 that one power iteration finds (Halko et al. 2011)."""
     basis = rng.standard_normal((matrix.shape[1], RANK + 8))
     left = np.linalg.qr(_product(matrix, np.linalg.qr(_product(matrix.T, _product(matrix, basis)))[0]))[0]
     right = _product(matrix.T, left)

@@ -15,6 +15,7 @@ from . import (
     groups,
     harmonise,
     landmarks,
+    live,
     make_local,
     mix,
     models,
@@ -68,5 +69,6 @@ def register() -> None:
 
 
 def unregister() -> None:
+    live.cancel_all()
     for module in reversed(MODULES):
         module.unregister()

@@ -16,6 +16,7 @@ from ..backend.fit_mesh import Landmark, MeshFit, Progress, fit_mesh
 from ..backend.landmarks import landmarks_of
 from ..backend.model import FaceModel
 from ..background_job import Job
+from . import live
 
 # Beginnings of the types of events that change the view alone.
 LOOKING = ("MIDDLEMOUSE", "WHEEL", "MOUSEMOVE", "INBETWEEN", "NUMPAD", "TRACKPAD", "NDOF", "WINDOW")
@@ -57,6 +58,9 @@ def poll_source(cls, context) -> bool:
     if running is not None:
         cls.poll_message_set("A face is being made from a mesh. Wait for it, or press Esc to stop it.")
         return False
+    if live.is_live("lwae.pick_landmarks"):
+        cls.poll_message_set("Landmarks are being picked. Press Enter when they are enough, or Esc.")
+        return False
     if context.mode != "OBJECT":
         cls.poll_message_set("Switch to Object Mode to make a face from a mesh.")
         return False
@@ -71,6 +75,11 @@ def poll_source(cls, context) -> bool:
         cls.poll_message_set("This mesh has no faces. Select a mesh with a surface.")
         return False
     return True
+
+
+def find_object(session_uid: int) -> bpy.types.Object | None:
+    """The object of a number that undo, which makes all objects anew, keeps; None when it was removed."""
+    return next((item for item in bpy.data.objects if item.session_uid == session_uid), None)
 
 
 def model_for(mesh: bpy.types.Mesh) -> FaceModel:

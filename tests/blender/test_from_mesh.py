@@ -2,10 +2,13 @@
 """Faces from meshes: of the model's topology, and of any other."""
 
 import time
+from types import SimpleNamespace
 
+import addon_utils
 import bpy
 import numpy as np
 import pytest
+from conftest import ADDON
 from helpers import evaluated_positions, face_controls, positions, values
 from mathutils import Euler, Matrix, Vector
 
@@ -196,3 +199,78 @@ def test_a_job_ends_when_it_is_cancelled_and_passes_its_error_on(addon):
     assert not job.running and job.result is None and job.error is None and len(done) < 1000
     with pytest.raises(error_class, match="No head"):
         job_class(steps(3)).run()
+
+
+@pytest.fixture
+def stand_in(addon):
+    """Makes what a modal operator is after its `invoke`, which Blender does not call without a window's events."""
+    live = addon("operators.live")
+
+    def make(operator, **attributes):
+        classes = [base for base in operator.__mro__ if "blender_lwae" in base.__module__]
+        members = {name: value for base in reversed(classes) for name, value in vars(base).items()}
+        members = {name: value for name, value in members.items() if callable(value) or name.startswith("bl_")}
+        found = type("StandIn", (), members | attributes)()
+        live.begin(found, bpy.context)
+        return found
+
+    yield make
+    live._live.clear()
+
+
+@pytest.fixture
+def picking(stand_in, addon):
+    """Pick Landmarks, at work on an object."""
+
+    def make(item):
+        return stand_in(
+            addon("operators.landmarks").LWAE_OT_pick_landmarks,
+            _uid=item.session_uid,
+            _names=["nose", "chin"],
+            _next=0,
+            _before=[(mark.name, tuple(mark.place)) for mark in item.lwae_landmarks],
+            _area=next(area for area in bpy.context.window.screen.areas if area.type == "VIEW_3D"),
+            _handler=bpy.types.SpaceView3D.draw_handler_add(lambda: None, (), "WINDOW", "POST_PIXEL"),
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("way", ["modal", "cancel"])
+def test_picking_ends_when_its_mesh_is_removed(plain_head, picking, addon, way):
+    item, _ = plain_head()
+    operator = picking(item)
+    assert not bpy.ops.lwae.fit_to_mesh.poll() and not bpy.ops.lwae.pick_landmarks.poll()
+    bpy.data.objects.remove(item)
+    if way == "modal":
+        assert operator.modal(bpy.context, SimpleNamespace(type="MOUSEMOVE", value="NOTHING")) == {"CANCELLED"}
+    else:
+        operator.cancel(bpy.context)
+    assert not addon("operators.live")._live
+    with pytest.raises(ValueError):  # It was removed already.
+        bpy.types.SpaceView3D.draw_handler_remove(operator._handler, "WINDOW")
+
+
+def test_picking_follows_its_mesh_through_an_undo(plain_head, picking):
+    item, _ = plain_head()
+    item.lwae_landmarks.add().name = "before"
+    bpy.ops.ed.undo_push()
+    operator, name = picking(item), item.name
+    item.lwae_landmarks.clear()
+    bpy.ops.ed.undo_push()
+    bpy.ops.ed.undo()
+    bpy.data.objects[name].lwae_landmarks.clear()
+    operator.modal(bpy.context, SimpleNamespace(type="ESC", value="PRESS"))
+    assert [mark.name for mark in bpy.data.objects[name].lwae_landmarks] == ["before"]
+
+
+def test_disabling_ends_what_runs(plain_head, picking):
+    item, _ = plain_head()
+    item.lwae_landmarks.add().name = "before"
+    operator = picking(item)
+    item.lwae_landmarks.clear()
+    addon_utils.disable(ADDON)
+    addon_utils.enable(ADDON)
+    with pytest.raises(ValueError):
+        bpy.types.SpaceView3D.draw_handler_remove(operator._handler, "WINDOW")
+    assert [mark.name for mark in item.lwae_landmarks] == ["before"] and bpy.ops.lwae.pick_landmarks.poll()

@@ -10,6 +10,7 @@ from .. import batch
 from ..backend.errors import LwaeError
 from ..synth.child import SynthProcess
 from ..synth.folder import RUN_FILE
+from . import live
 
 INTERVAL = 0.2  # Seconds between looks at the run.
 
@@ -39,6 +40,7 @@ class MakesFaces:
             return {"CANCELLED"}
         self._timer = context.window_manager.event_timer_add(INTERVAL, window=context.window)
         context.window_manager.modal_handler_add(self)
+        live.begin(self, context)
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
@@ -95,6 +97,7 @@ class MakesFaces:
         return {"FINISHED"}
 
     def _leave(self, context) -> None:
+        live.end(self)
         context.window_manager.event_timer_remove(self._timer)
         if context.workspace is not None:
             context.workspace.status_text_set(None)

@@ -160,6 +160,7 @@ class FromMesh:
         self._item, self._said = context.object.name, None
         self._job.start()
         _set_running(context, self._job)
+        live.begin(self, context)
         self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
         context.window_manager.modal_handler_add(self)
         context.window_manager.progress_begin(0, 100)
@@ -205,6 +206,7 @@ class FromMesh:
         self._end(context)
 
     def _end(self, context) -> None:
+        live.end(self)
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
         _set_running(context, None)
@@ -337,8 +339,6 @@ def register() -> None:
 
 
 def unregister() -> None:
-    if running is not None:
-        running.cancel()
     del bpy.types.Mesh.lwae_source
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

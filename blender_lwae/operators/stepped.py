@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from ..backend.errors import LwaeError
+from . import live
 
 # What can go wrong with files and faces, told as a sentence.
 EXPECTED = (LwaeError, OSError, RuntimeError)
@@ -44,6 +45,7 @@ class Stepped:
         self.running = self.steps(context)
         self.timer = context.window_manager.event_timer_add(0.001, window=context.window)
         context.window_manager.modal_handler_add(self)
+        live.begin(self, context)
         context.window_manager.progress_begin(0, 1)
         return {"RUNNING_MODAL"}
 
@@ -79,6 +81,7 @@ class Stepped:
     def cancel(self, context):
         if self.running is None:  # Of a dialog, before the work began.
             return
+        live.end(self)
         self.running.close()
         self.running = None
         context.window_manager.event_timer_remove(self.timer)

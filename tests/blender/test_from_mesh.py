@@ -274,3 +274,38 @@ def test_disabling_ends_what_runs(plain_head, picking):
     with pytest.raises(ValueError):
         bpy.types.SpaceView3D.draw_handler_remove(operator._handler, "WINDOW")
     assert [mark.name for mark in item.lwae_landmarks] == ["before"] and bpy.ops.lwae.pick_landmarks.poll()
+
+
+def test_disabling_ends_a_fit(plain_head, stand_in, addon):
+    plain_head()
+    from_mesh = addon("operators.from_mesh")
+    stopped, job = [], addon("background_job").Job(iter(()))
+    job.cancel = lambda: stopped.append(1)
+    timer = bpy.context.window_manager.event_timer_add(1, window=bpy.context.window)
+    stand_in(from_mesh.LWAE_OT_fit_to_mesh, _job=job, _timer=timer)
+    from_mesh._set_running(bpy.context, job)
+    assert not bpy.ops.lwae.fit_to_mesh.poll()
+    addon_utils.disable(ADDON)
+    addon_utils.enable(ADDON)
+    assert stopped == [1] and bpy.ops.lwae.fit_to_mesh.poll()
+
+
+def test_disabling_ends_a_bake_and_a_batch(stand_in, addon):
+    """What the work made meanwhile goes with it, and so do the timers."""
+    ended = []
+
+    def work():
+        try:
+            yield 0.5
+        finally:
+            ended.append(1)
+
+    running = work()
+    next(running)
+    manager = bpy.context.window_manager
+    timers = [manager.event_timer_add(1, window=bpy.context.window) for _ in range(2)]
+    bake = stand_in(addon("operators.bake_animation").LWAE_OT_bake_animation, running=running, timer=timers[0])
+    stand_in(addon("operators.batch").LWAE_OT_batch_make, _timer=timers[1])
+    addon_utils.disable(ADDON)
+    addon_utils.enable(ADDON)
+    assert ended == [1] and bake.running is None and not addon("operators.live")._live

@@ -88,12 +88,19 @@ def model_for(mesh: bpy.types.Mesh) -> FaceModel:
     Raises:
         LwaeError: when no installed model has it.
     """
-    default = models.default()
-    count = len(mesh.vertices)
-    others = [item.path for item in model_list.model_list() if item.facts and item.facts.vertex_count == count]
-    for model in (default, *map(models.load, others)):
+    count, first, damaged = len(mesh.vertices), model_list.default_key(), None
+    likely = [item for item in model_list.model_list() if item.facts and item.facts.vertex_count == count]
+    for item in sorted(likely, key=lambda item: item.key != first):
+        try:
+            model = models.load(item.path)
+        except LwaeError as error:
+            damaged = damaged or error
+            continue
         if writer.topology_matches(mesh, model.polygon_sizes, model.polygon_vertices, model.vertex_count):
             return model
+    if damaged is not None:
+        raise damaged
+    default = models.default()
     raise LwaeError(
         f"{mesh.name} has {count:,} vertices and is not of a model's topology "
         f"({default.name} has {default.vertex_count:,}). Use Fit to Mesh, which takes any mesh of a head."

@@ -342,3 +342,22 @@ def test_pictures_are_drawn_and_freed(addon, folder, files):
     assert 0.2 < (drawn[..., 3] > 0.5).mean() < 0.9, "a head on nothing"
     pictures.unregister()
     assert pictures._pictures is None
+
+
+def test_a_mesh_finds_its_model_beside_a_damaged_one(addon, folder, files):
+    """The damaged file is of the same number of vertices; only where nothing fits, the reason is said."""
+    install(files / "toy.lwae")
+    bpy.ops.lwae.add_face(model="toy.lwae")
+    bpy.ops.lwae.apply()
+    mesh, model_for = bpy.context.object.data, addon("operators.from_mesh").model_for
+    content = bytearray((files / "toy.lwae").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(200)
+    (folder / "another.lwae").write_bytes(content)
+    addon("models").clear()
+    assert model_for(mesh).hash == load_model(files / "toy.lwae").hash
+    addon("models").forget(folder / "toy.lwae")
+    (folder / "toy.lwae").unlink()
+    addon("models").clear()
+    with pytest.raises(addon("backend.errors").LwaeError, match="another.lwae"):
+        model_for(mesh)

@@ -141,7 +141,6 @@ class FromMesh:
         default=True,
     )
     keep_offset: BoolProperty(name="Keep Offset", description=OFFSET_TOOLTIP, default=True)
-    source: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     # The last result, so that the panel of the last operation need not work again: (of what, result).
     _last: tuple = ()
@@ -164,7 +163,7 @@ class FromMesh:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         self._job = Job(steps)
-        self._item, self._said = context.object.name, None
+        self._uid, self._said = context.object.session_uid, None
         self._job.start()
         _set_running(context, self._job)
         live.begin(self, context)
@@ -191,10 +190,10 @@ class FromMesh:
             return {"CANCELLED"}
         if self._job.error is not None:
             raise self._job.error
-        return self._finish(context, bpy.data.objects.get(self._item), self._job.result)
+        return self._finish(context, find_object(self._uid), self._job.result)
 
     def execute(self, context):
-        item = bpy.data.objects.get(self.source) or context.object
+        item = context.object  # Also when it is repeated: undo brought back what was active.
         try:
             self._key, steps = self.steps(context, item)
             if type(self)._last and type(self)._last[0] == self._key:
@@ -236,7 +235,6 @@ class FromMesh:
             self.report({"ERROR"}, "The mesh was removed meanwhile")
             return {"CANCELLED"}
         type(self)._last = (self._key, result)
-        self.source = item.name
         made = self.add(context, item, result)
         made.data.lwae_source.name = item.name
         if self.hide_original:

@@ -309,3 +309,12 @@ def test_disabling_ends_a_bake_and_a_batch(stand_in, addon):
     addon_utils.disable(ADDON)
     addon_utils.enable(ADDON)
     assert ended == [1] and bake.running is None and not addon("operators.live")._live
+
+
+def test_a_repeated_button_takes_the_mesh_that_is_active(plain_head):
+    first, _ = plain_head(seed=3)
+    assert bpy.ops.lwae.make_editable(hide_original=False) == {"FINISHED"}
+    second, _ = plain_head(seed=4)
+    assert bpy.ops.lwae.make_editable(hide_original=False) == {"FINISHED"}
+    assert bpy.context.object.data.lwae_source.name == second.name != first.name
+    assert "source" not in bpy.ops.lwae.make_editable.get_rna_type().properties

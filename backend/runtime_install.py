@@ -173,7 +173,7 @@ class RuntimeInstall:
         return self._folder / UNFINISHED
 
     def _run(self) -> None:
-        mine = False
+        mine, state, sentence = False, "FAILED", ""
         try:
             _clear_unfinished(self._folder)
             self._part.mkdir(parents=True)
@@ -181,16 +181,18 @@ class RuntimeInstall:
             self._find_packages()
             self._wait_for_go()
             self._install()
-            self.state = "DONE"
+            state = "DONE"
         except Cancelled:
-            self.state = "CANCELLED"
+            state = "CANCELLED"
         except LwaeError as error:
-            self.error, self.state = str(error), "FAILED"
+            sentence = str(error)
         except (OSError, ValueError, KeyError) as error:
-            self.error, self.state = f"The installation failed: {getattr(error, 'strerror', None) or error}.", "FAILED"
+            sentence = f"The installation failed: {getattr(error, 'strerror', None) or error}."
         finally:
-            if mine and self.state != "DONE":
+            if mine and state != "DONE":
                 shutil.rmtree(self._part, ignore_errors=True)
+            # Only now, because another installation may begin once this one does not run.
+            self.error, self.state = sentence, state
 
     def _find_packages(self) -> None:
         self._call(self._python, "venv", str(self._part), failed="Blender's Python cannot make an environment")

@@ -143,6 +143,24 @@ def test_failures_are_one_sentence_and_leave_nothing(tmp_path, index):
         assert not list(folder.iterdir()) and not runtime_python(folder)
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_it_runs_until_all_is_cleaned_up(tmp_path, index, monkeypatch, cancelled):
+    """Another installation may begin once it does not."""
+    job, seen, rmtree = install(tmp_path / "runtime", index, ("lwae_nothing",)), [], shutil.rmtree
+
+    def watched(path, **options):
+        if Path(path).name == UNFINISHED:
+            seen.append(job.is_running)
+        rmtree(path, **options)
+
+    monkeypatch.setattr(runtime_install.shutil, "rmtree", watched)
+    job.start()
+    if cancelled:
+        job.cancel()
+    job.join(60)
+    assert job.state == ("CANCELLED" if cancelled else "FAILED") and seen == [True]
+
+
 def test_a_python_that_is_none(tmp_path, index):
     job = RuntimeInstall(tmp_path / "runtime", str(tmp_path / "nothing"), ("lwae_sample",), index)
     job.start()

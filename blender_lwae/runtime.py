@@ -16,16 +16,18 @@ import bpy
 
 from . import model_list
 from .backend.decoder import Decoder
+from .backend.errors import LwaeError
 from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
 from .backend.runtime_install import RuntimeInstall, runtime_python
-from .backend.worker_client import Worker, WorkerError
+from .backend.worker_client import Worker
 from .backend.worker_decoder import FallbackDecoder, WorkerDecoder
 
 log = logging.getLogger(__name__)
 
 LOG_NAME = "worker.log"
 POLL_SECONDS = 0.5
+PATIENCE = 3.0  # Seconds for an installation to clean up at the end; the next one does it otherwise.
 
 
 class Session:
@@ -79,16 +81,17 @@ class Session:
             if model is not None:
                 decoder = WorkerDecoder(model, self.worker, self.device, path)
                 self._decoders[id(model)] = FallbackDecoder(decoder, steady, self._on_loss)
-        except WorkerError as error:
+        except (LwaeError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            # Whatever is wrong there, it is not tried again and again.
             self._on_loss(error)
         finally:
             if self.lost:  # Stopped while the process was being started.
                 self.worker.close()
             self.is_busy = False
 
-    def _on_loss(self, error: WorkerError) -> None:
+    def _on_loss(self, error: Exception) -> None:
         if not self.lost:
-            self.lost = str(error)
+            self.lost = str(error) or "It could not be started."
             log.warning("%s Faces are computed with NumPy now.", error)
         self.worker.close()
 
@@ -216,7 +219,8 @@ def end() -> None:
     global _installation
     job, _installation = _installation, None
     if job is not None and job.is_running:
-        job.cancel()
+        job.cancel(wait=False)
+        job.join(PATIENCE)
     stop()
 
 

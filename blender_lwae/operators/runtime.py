@@ -11,6 +11,13 @@ from ..backend.errors import LwaeError
 from ..backend.runtime_install import default_python, remove_runtime
 
 
+def _poll_online(cls) -> bool:
+    if not bpy.app.online_access:
+        cls.poll_message_set("Allow Online Access in Preferences > System first.")
+        return False
+    return True
+
+
 class LWAE_OT_install_runtime(bpy.types.Operator):
     """Find out what PyTorch for faces on a GPU would download. Nothing is downloaded before you agree"""
 
@@ -20,8 +27,7 @@ class LWAE_OT_install_runtime(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context):
-        if not bpy.app.online_access:
-            cls.poll_message_set("Allow Online Access in Preferences > System first.")
+        if not _poll_online(cls):
             return False
         if runtime.installation() is not None and runtime.installation().is_running:
             cls.poll_message_set("It is being installed.")
@@ -55,7 +61,7 @@ class LWAE_OT_continue_runtime(bpy.types.Operator):
         if job is None or job.state != "READY":
             cls.poll_message_set("Press Install GPU Runtime first.")
             return False
-        return True
+        return _poll_online(cls)
 
     def execute(self, _context):
         runtime.installation().go_on()

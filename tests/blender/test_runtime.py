@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import addon_utils
 import bpy
@@ -146,6 +147,37 @@ def test_a_python_that_is_none_is_one_sentence(addon, settings, new_face, tmp_pa
     before = positions(mesh)
     slide(mesh, 2)
     assert np.abs(positions(mesh) - before).max() > 1e-3, "sliders work all the same"
+
+
+@pytest.mark.parametrize("error", [ValueError("odd answer"), KeyError("devices"), OSError()])
+def test_whatever_fails_at_the_start_is_a_loss_and_is_not_tried_again(addon, settings, new_face, monkeypatch, error):
+    mesh, starts = new_face().data, []
+
+    def start(_worker, **_):
+        starts.append(1)
+        raise error
+
+    monkeypatch.setattr(addon("backend.worker_client").Worker, "start", start)
+    settings.gpu_python_source, settings.gpu_python = "OWN", sys.executable
+    bpy.ops.lwae.use_device(device="cpu")
+    end = time.monotonic() + 20
+    while addon("runtime").session().is_busy and time.monotonic() < end:
+        time.sleep(0.02)
+    assert addon("runtime").session().lost
+    for value in (1, 2):
+        slide(mesh, value)
+    assert len(starts) == 1
+
+
+def test_disabling_does_not_wait_for_a_server(addon):
+    """An installation that asks a server for sizes cannot be cancelled at once."""
+    runtime = addon("runtime")
+    job = SimpleNamespace(is_running=True, waits=[])
+    job.cancel = lambda wait=True: job.waits.append(wait)
+    job.join = lambda timeout=None: job.waits.append(timeout)
+    runtime._installation = job
+    runtime.end()
+    assert job.waits[0] is False and 0 < job.waits[1] < 5 and runtime.installation() is None
 
 
 def test_without_a_python_numpy_goes_on(addon, settings, new_face):

@@ -361,3 +361,29 @@ def test_a_mesh_finds_its_model_beside_a_damaged_one(addon, folder, files):
     addon("models").clear()
     with pytest.raises(addon("backend.errors").LwaeError, match="another.lwae"):
         model_for(mesh)
+
+
+def test_a_picture_without_memory_marks_no_model(addon, folder, monkeypatch):
+    """What was drawn twice, or before the add-on was disabled, does no harm either."""
+    pictures, item = addon("model_pictures"), addon("model_list").model_list()[0]
+
+    def no_memory(_path):
+        raise MemoryError
+
+    monkeypatch.setattr(pictures, "load_model", no_memory)
+    end = time.monotonic() + 20
+    pictures.icon(item)
+    while not pictures._wanted.empty() and time.monotonic() < end:
+        time.sleep(0.02)
+    pictures._last_look = 0.0
+    pictures._thread.join(5)
+    pictures._show()
+    assert addon("model_list").model_list()[0].facts
+    drawn = np.zeros((pictures.SIZE, pictures.SIZE, 4), dtype=np.uint8)
+    for _ in range(2):
+        pictures._made.put((addon("model_list").file_key(item.path), item.path, drawn))
+    pictures._show()
+    assert len(pictures._pictures) == 1
+    pictures._made.put((("gone", 0, 0), item.path, drawn))
+    pictures.unregister()
+    assert pictures._made.empty() and pictures._pictures is None

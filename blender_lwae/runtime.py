@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bpy
 
-from . import model_list
+from . import model_list, viewport
 from .backend.decoder import Decoder
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
@@ -99,9 +99,9 @@ class Session:
 _session: Session | None = None
 
 
-def folder() -> Path:
+def folder(create: bool = True) -> Path:
     """Where the add-on keeps the installed runtime and the worker's log."""
-    return Path(bpy.utils.extension_path_user(__package__, path="gpu_runtime", create=True))
+    return Path(bpy.utils.extension_path_user(__package__, path="gpu_runtime", create=create))
 
 
 def log_file() -> Path:
@@ -115,7 +115,7 @@ def python_path() -> str:
         return ""
     if settings.gpu_python_source == "OWN":
         return bpy.path.abspath(settings.gpu_python) if settings.gpu_python else ""
-    return runtime_python(folder())
+    return runtime_python(folder(create=False))
 
 
 def session() -> Session | None:
@@ -210,8 +210,9 @@ def redraw() -> None:
     """Redraw the preferences and the sidebars."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in {"PREFERENCES", "VIEW_3D"}:
+            if area.type == "PREFERENCES":
                 area.tag_redraw()
+    viewport.redraw_sidebars()
 
 
 def end() -> None:

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
 
-from .. import face, model_list, models, scan, writer
+from .. import face, model_list, models, scan, viewport, writer
 from ..backend.encode_mesh import EncodedMesh, encode_mesh
 from ..backend.errors import LwaeError
 from ..backend.fit_mesh import Landmark, MeshFit, Progress, fit_mesh
@@ -107,18 +107,10 @@ def model_for(mesh: bpy.types.Mesh) -> FaceModel:
     )
 
 
-def _set_running(context: bpy.types.Context, job: Job | None) -> None:
+def _set_running(job: Job | None) -> None:
     global running
     running = job
-    _redraw_sidebars(context)
-
-
-def _redraw_sidebars(context: bpy.types.Context) -> None:
-    for window in context.window_manager.windows:
-        for area in window.screen.areas:
-            for region in area.regions if area.type == "VIEW_3D" else ():
-                if region.type == "UI":
-                    region.tag_redraw()
+    viewport.redraw_sidebars()
 
 
 def _digest(*arrays: np.ndarray) -> bytes:
@@ -165,7 +157,7 @@ class FromMesh:
         self._job = Job(steps)
         self._uid, self._said = context.object.session_uid, None
         self._job.start()
-        _set_running(context, self._job)
+        _set_running(self._job)
         live.begin(self, context)
         self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
         context.window_manager.modal_handler_add(self)
@@ -215,7 +207,7 @@ class FromMesh:
         live.end(self)
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
-        _set_running(context, None)
+        _set_running(None)
         if context.workspace is not None:
             context.workspace.status_text_set(None)
 
@@ -228,7 +220,7 @@ class FromMesh:
         if context.workspace is not None:
             text = f"{progress.what or self.bl_label}: {100 * progress.share:.0f} %     Esc: Cancel"
             context.workspace.status_text_set(text)
-        _redraw_sidebars(context)
+        viewport.redraw_sidebars()
 
     def _finish(self, context, item, result):
         if item is None:

@@ -283,7 +283,7 @@ def test_disabling_ends_a_fit(plain_head, stand_in, addon):
     job.cancel = lambda: stopped.append(1)
     timer = bpy.context.window_manager.event_timer_add(1, window=bpy.context.window)
     stand_in(from_mesh.LWAE_OT_fit_to_mesh, _job=job, _timer=timer)
-    from_mesh._set_running(bpy.context, job)
+    from_mesh._set_running(job)
     assert not bpy.ops.lwae.fit_to_mesh.poll()
     addon_utils.disable(ADDON)
     addon_utils.enable(ADDON)

@@ -5,6 +5,7 @@ otherwise the one that runs these tests is tried."""
 import importlib.util
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -199,3 +200,22 @@ def test_installing_needs_online_access():
         with pytest.raises(RuntimeError):
             getattr(bpy.ops.lwae, name)()
     assert bpy.ops.lwae.remove_runtime() == {"FINISHED"}, "nothing to remove is no error"
+
+
+@pytest.mark.parametrize(
+    "system, words",
+    [("posix", ["--find-links", "C:wheels", "a b"]), ("nt", ["--find-links", "C:\\wheels", "a b"])],
+)
+def test_options_of_pip_keep_the_paths_of_windows(addon, monkeypatch, system, words):
+    operators = addon("operators.runtime")
+    monkeypatch.setattr(operators, "os", SimpleNamespace(name=system))
+    assert operators._split('--find-links C:\\wheels "a b"') == words
+    with pytest.raises(ValueError):
+        operators._split('"a b')
+
+
+def test_looking_at_the_preferences_makes_no_folder(addon, settings):
+    runtime = addon("runtime")
+    folder = runtime.folder(create=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    assert runtime.python_path() == "" and not folder.exists()

@@ -25,6 +25,7 @@ from .worker_client import FOREIGN_VARIABLES, Worker
 
 PACKAGES = ("torch", "numpy")
 ENVIRONMENT, UNFINISHED, HEARTBEAT = "environment", "environment.part", "heartbeat"
+REMOVED = "environment.removed"  # A number follows.
 STALE_SECONDS = 60.0  # Without a heartbeat nobody is at work there any more.
 UNPACKED = 2.2  # Bytes on disk for one byte downloaded, measured on wheels of PyTorch with CUDA.
 SIZE_TIMEOUT = 20.0
@@ -59,23 +60,25 @@ def runtime_python(folder: str | os.PathLike) -> str:
     return str(path) if path.is_file() else ""
 
 
-def remove_runtime(folder: str | os.PathLike) -> None:
-    """Remove the environment and what unfinished installations left.
+def remove_runtime(folder: str | os.PathLike) -> threading.Thread:
+    """Remove the environment and what unfinished installations left; gigabytes go in a thread, which is returned.
 
     Raises:
         LwaeError: when another program uses it.
     """
     folder = Path(folder)
-    _clear_unfinished(folder)
-    environment = folder / ENVIRONMENT
-    if environment.exists():
-        try:
-            environment.rename(folder / UNFINISHED)  # From now on nobody takes it for an environment.
-        except OSError as error:
-            raise LwaeError(
-                f"The GPU runtime is in use ({error.strerror or error}); restart Blender and remove it again."
-            ) from error
-        shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    _refuse_work_in_progress(folder)
+    for path in (folder / UNFINISHED, folder / ENVIRONMENT):
+        if path.exists():
+            try:
+                path.rename(folder / f"{REMOVED}-{time.time_ns()}")  # From now on nobody takes it for an environment.
+            except OSError as error:
+                raise LwaeError(
+                    f"The GPU runtime is in use ({error.strerror or error}); restart Blender and remove it again."
+                ) from error
+    thread = threading.Thread(target=_clear_removed, args=(folder,), daemon=True)
+    thread.start()
+    return thread
 
 
 def check_python(python: str) -> None:
@@ -173,7 +176,7 @@ class RuntimeInstall:
         return self._folder / UNFINISHED
 
     def _run(self) -> None:
-        mine = False
+        mine, state, sentence = False, "FAILED", ""
         try:
             _clear_unfinished(self._folder)
             self._part.mkdir(parents=True)
@@ -181,16 +184,18 @@ class RuntimeInstall:
             self._find_packages()
             self._wait_for_go()
             self._install()
-            self.state = "DONE"
+            state = "DONE"
         except Cancelled:
-            self.state = "CANCELLED"
+            state = "CANCELLED"
         except LwaeError as error:
-            self.error, self.state = str(error), "FAILED"
+            sentence = str(error)
         except (OSError, ValueError, KeyError) as error:
-            self.error, self.state = f"The installation failed: {getattr(error, 'strerror', None) or error}.", "FAILED"
+            sentence = f"The installation failed: {getattr(error, 'strerror', None) or error}."
         finally:
-            if mine and self.state != "DONE":
+            if mine and state != "DONE":
                 shutil.rmtree(self._part, ignore_errors=True)
+            # Only now, because another installation may begin once this one does not run.
+            self.error, self.state = sentence, state
 
     def _find_packages(self) -> None:
         self._call(self._python, "venv", str(self._part), failed="Blender's Python cannot make an environment")
@@ -296,15 +301,24 @@ def _executable(environment: Path) -> Path:
 
 
 def _clear_unfinished(folder: Path) -> None:
+    _refuse_work_in_progress(folder)
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
+    _clear_removed(folder)  # Blender may have ended meanwhile.
+
+
+def _clear_removed(folder: Path) -> None:
+    for path in folder.glob(f"{REMOVED}-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _refuse_work_in_progress(folder: Path) -> None:
     part = folder / UNFINISHED
     try:
         age = time.time() - max(part.stat().st_mtime, (part / HEARTBEAT).stat().st_mtime)
     except OSError:
         age = STALE_SECONDS  # No heartbeat: it was being removed.
-    if part.exists():
-        if age < STALE_SECONDS:
-            raise LwaeError("Another Blender is installing the GPU runtime now; wait for it to finish.")
-        shutil.rmtree(part, ignore_errors=True)
+    if part.exists() and age < STALE_SECONDS:
+        raise LwaeError("Another Blender is installing the GPU runtime now; wait for it to finish.")
 
 
 def _folder_size(folder: Path) -> int:

@@ -100,7 +100,7 @@ class Worker:
         environment["PYTHONIOENCODING"] = "utf-8"
         try:
             with open(self._log or os.devnull, "wb") as log:
-                self._process = subprocess.Popen(
+                process = self._process = subprocess.Popen(
                     self._command,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -113,7 +113,7 @@ class Worker:
             reason = getattr(error, "strerror", None) or error
             sentence = f"Cannot start {self._command[0]}: {reason}; choose the executable of a Python."
             raise WorkerError(sentence) from error
-        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
+        threading.Thread(target=self._read, args=(process.stdout,), daemon=True).start()
         try:
             hello = self._answer(timeout)
             if hello.get("protocol") != protocol.VERSION:
@@ -122,13 +122,16 @@ class Worker:
                 raise WorkerError(
                     f"{self._command[0]} cannot decode faces: {hello['error']}. Choose a Python with PyTorch."
                 )
+            devices = [
+                Device(str(device["id"]), str(device["name"]), int(device["memory"])) for device in hello["devices"]
+            ]
         except WorkerError:
             self.close()
             raise
-        self.python, self.torch = str(hello.get("python")), str(hello.get("torch"))
-        self.devices = [
-            Device(str(device["id"]), str(device["name"]), int(device["memory"])) for device in hello["devices"]
-        ]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            self.close()
+            raise WorkerError(f"{self._command[0]} says nothing of its devices; choose another Python.") from error
+        self.python, self.torch, self.devices = str(hello.get("python")), str(hello.get("torch")), devices
 
     def load(self, model: str, path: str, model_hash: str, device: str) -> None:
         """Load a model file there under the name `model`.

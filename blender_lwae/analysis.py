@@ -15,6 +15,7 @@ from functools import cached_property
 import bpy
 import numpy as np
 
+from . import viewport
 from .backend.errors import LwaeError
 from .backend.harmonise import Harmoniser
 from .backend.model import FaceModel
@@ -146,10 +147,7 @@ def _redraw_later() -> None:
 def _redraw_when_done() -> float | None:
     if any(analysis.is_busy() for analysis in _known.values()):
         return 0.05
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                area.tag_redraw()
+    viewport.redraw_sidebars()
     return None
 
 

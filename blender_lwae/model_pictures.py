@@ -65,11 +65,11 @@ def _draw_all() -> None:
         try:
             model = load_model(path)
             _made.put((key, path, Portraits(model).picture(model.mean, SIZE)))
-        except (LwaeError, MemoryError) as error:
+        except LwaeError as error:
             _made.put((key, path, str(error)))
-        except (ValueError, ArithmeticError, IndexError, np.linalg.LinAlgError) as error:
-            # A mesh of a stranger may be too odd to be drawn and still be a model.
-            log.warning("No picture of %s: %s", path.name, error)
+        except (ValueError, ArithmeticError, IndexError, MemoryError, np.linalg.LinAlgError) as error:
+            # A mesh of a stranger may be too odd or too large to be drawn and still be a model.
+            log.warning("No picture of %s: %s", path.name, str(error) or "no memory left")
 
 
 def _show() -> float | None:
@@ -79,6 +79,8 @@ def _show() -> float | None:
         changed = True
         if isinstance(result, str):
             model_list.mark_damaged(path, result)
+            continue
+        if str(key) in _pictures:  # Asked for twice, as after enabling the add-on again.
             continue
         picture = _pictures.new(str(key))
         picture.image_size = picture.icon_size = result.shape[1], result.shape[0]
@@ -106,5 +108,6 @@ def unregister() -> None:
         bpy.utils.previews.remove(_pictures)
         _pictures = None
     _asked.clear()
-    while not _wanted.empty():
-        _wanted.get()
+    for waiting in (_wanted, _made):
+        while not waiting.empty():
+            waiting.get()

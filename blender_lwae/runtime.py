@@ -14,18 +14,20 @@ from pathlib import Path
 
 import bpy
 
-from . import model_list
+from . import model_list, viewport
 from .backend.decoder import Decoder
+from .backend.errors import LwaeError
 from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
 from .backend.runtime_install import RuntimeInstall, runtime_python
-from .backend.worker_client import Worker, WorkerError
+from .backend.worker_client import Worker
 from .backend.worker_decoder import FallbackDecoder, WorkerDecoder
 
 log = logging.getLogger(__name__)
 
 LOG_NAME = "worker.log"
 POLL_SECONDS = 0.5
+PATIENCE = 3.0  # Seconds for an installation to clean up at the end; the next one does it otherwise.
 
 
 class Session:
@@ -83,16 +85,17 @@ class Session:
             if model is not None:
                 decoder = WorkerDecoder(model, self.worker, self.device, path)
                 self._decoders[id(model)] = FallbackDecoder(decoder, steady, self._on_loss)
-        except WorkerError as error:
+        except (LwaeError, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            # Whatever is wrong there, it is not tried again and again.
             self._on_loss(error)
         finally:
             if self.lost:  # Stopped while the process was being started.
                 self.worker.close()
             self.is_busy = False
 
-    def _on_loss(self, error: WorkerError) -> None:
+    def _on_loss(self, error: Exception) -> None:
         if not self.lost:
-            self.lost = str(error)
+            self.lost = str(error) or "It could not be started."
             log.warning("%s Faces are computed with NumPy now.", error)
         self.worker.close()
 
@@ -100,9 +103,9 @@ class Session:
 _session: Session | None = None
 
 
-def folder() -> Path:
+def folder(create: bool = True) -> Path:
     """Where the add-on keeps the installed runtime and the worker's log."""
-    return Path(bpy.utils.extension_path_user(__package__, path="gpu_runtime", create=True))
+    return Path(bpy.utils.extension_path_user(__package__, path="gpu_runtime", create=create))
 
 
 def log_file() -> Path:
@@ -116,7 +119,7 @@ def python_path() -> str:
         return ""
     if settings.gpu_python_source == "OWN":
         return bpy.path.abspath(settings.gpu_python) if settings.gpu_python else ""
-    return runtime_python(folder())
+    return runtime_python(folder(create=False))
 
 
 def session() -> Session | None:
@@ -217,8 +220,9 @@ def redraw() -> None:
     """Redraw the preferences and the sidebars."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in {"PREFERENCES", "VIEW_3D"}:
+            if area.type == "PREFERENCES":
                 area.tag_redraw()
+    viewport.redraw_sidebars()
 
 
 def end() -> None:
@@ -226,7 +230,8 @@ def end() -> None:
     global _installation
     job, _installation = _installation, None
     if job is not None and job.is_running:
-        job.cancel()
+        job.cancel(wait=False)
+        job.join(PATIENCE)
     stop()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mouse over a face in a 3D viewport."""
+"""The mouse over a face in a 3D viewport, and the sidebars."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from gpu_extras.presets import draw_circle_2d
 from mathutils import Vector
 
 COLOUR = (1.0, 0.55, 0.2, 0.9)
+
+
+def redraw_sidebars() -> None:
+    """Of all 3D viewports."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            for region in area.regions if area.type == "VIEW_3D" else ():
+                if region.type == "UI":
+                    region.tag_redraw()
 
 
 def view_under(area: bpy.types.Area, x: float, y: float) -> bpy.types.Region | None:

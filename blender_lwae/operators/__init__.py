@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Operators by theme. Each is short: read properties, call the core, write, report."""
 
-import bpy
-
 from . import (
     add_face,
     assets,
@@ -71,6 +69,6 @@ def register() -> None:
 
 
 def unregister() -> None:
-    modals.cancel_all(bpy.context)
+    modals.cancel_all()
     for module in reversed(MODULES):
         module.unregister()

@@ -72,9 +72,11 @@ def asset_copy(item: bpy.types.Object, name: str) -> Iterator[tuple[bpy.types.Ob
     """
     copy = item.copy()
     mesh = copy.data = item.data.copy()
-    holders = [(block, block.name) for block in (bpy.data.objects.get(name), bpy.data.meshes.get(name)) if block]
+    # Linked blocks have names of their own beside those of this file.
+    named = bpy.data.objects.get((name, None)), bpy.data.meshes.get((name, None))
+    holders = [(block, block.name) for block in named if block]
     try:
-        for block in (copy, mesh):
+        for block in filter(None, (copy, mesh, mesh.shape_keys)):
             block.animation_data_clear()
         copy.parent = None
         copy.constraints.clear()
@@ -96,7 +98,21 @@ def asset_copy(item: bpy.types.Object, name: str) -> Iterator[tuple[bpy.types.Ob
 
 def _uses_objects(modifier: bpy.types.Modifier) -> bool:
     pointers = (item.identifier for item in modifier.bl_rna.properties if item.type == "POINTER")
-    return any(isinstance(getattr(modifier, name), (bpy.types.Object, bpy.types.Collection)) for name in pointers)
+    values = [getattr(modifier, name) for name in pointers]
+    if modifier.type == "NODES":
+        values += _node_inputs(modifier)
+    return any(isinstance(value, (bpy.types.Object, bpy.types.Collection)) for value in values)
+
+
+def _node_inputs(modifier: bpy.types.NodesModifier) -> list:
+    """What Geometry Nodes are given."""
+    if not hasattr(modifier, "properties"):  # Before Blender 5.2.
+        return list(modifier.values())
+    if modifier.properties is None:  # It has no nodes.
+        return []
+    inputs = modifier.properties.inputs
+    sockets = [getattr(inputs, item.identifier) for item in inputs.bl_rna.properties if item.type == "POINTER"]
+    return [getattr(socket, "value", None) for socket in sockets]
 
 
 class LWAE_OT_save_asset(bpy.types.Operator):

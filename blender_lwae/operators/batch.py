@@ -6,7 +6,7 @@ import os
 import bpy
 from bpy.props import BoolProperty
 
-from .. import batch
+from .. import batch, viewport
 from ..backend.errors import LwaeError
 from ..synth.child import SynthProcess
 from ..synth.folder import RUN_FILE
@@ -46,12 +46,12 @@ class MakesFaces:
         run = batch.running
         if event.type == "ESC" and event.value == "PRESS" and run is not None and not run.stopped:
             run.stop()
-            _redraw(context)
+            viewport.redraw_sidebars()
             return {"RUNNING_MODAL"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         if run is not None and not run.poll():
-            _redraw(context)
+            viewport.redraw_sidebars()
             context.workspace.status_text_set(f"{_said(run)}     Esc: Stop")
             return {"PASS_THROUGH"}
         self._leave(context)
@@ -88,7 +88,7 @@ class MakesFaces:
             sentence = f"{progress.total:,} faces are in {self._folder}"
             self.report({"INFO"}, sentence)
         batch.last = self._folder, sentence
-        _redraw(context)
+        viewport.redraw_sidebars()
         if run.stopped or progress.error:
             return {"CANCELLED"}
         if self._opens_folder and not bpy.app.background:
@@ -207,15 +207,6 @@ def _said(run: SynthProcess) -> str:
     if not progress.total:
         return "Starting another Blender"
     return f"{progress.done:,} of {progress.total:,} faces, {progress.pace}"
-
-
-def _redraw(context) -> None:
-    for window in context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                for region in area.regions:
-                    if region.type == "UI":
-                        region.tag_redraw()
 
 
 CLASSES = (LWAE_OT_batch_make, LWAE_OT_batch_afresh, LWAE_OT_batch_resume, LWAE_OT_batch_stop, LWAE_OT_batch_open)

@@ -61,7 +61,7 @@ class LWAE_OT_export_face(ExportHelper, bpy.types.Operator):
 
 
 def model_for(record: FaceRecord) -> FaceModel:
-    """The model for a new face from a file: its own, else the one that came with the add-on.
+    """The model for a new face from a file: its own, else the one that new faces get.
 
     Raises:
         LwaeError: when no model can be loaded.

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
 
-from .. import face, model_list, models, scan, writer
+from .. import face, model_list, models, scan, viewport, writer
 from ..backend.encode_mesh import EncodedMesh, encode_mesh
 from ..backend.errors import LwaeError
 from ..backend.fit_mesh import Landmark, MeshFit, Progress, fit_mesh
@@ -58,6 +58,9 @@ def poll_source(cls, context) -> bool:
     if running is not None:
         cls.poll_message_set("A face is being made from a mesh. Wait for it, or press Esc to stop it.")
         return False
+    if modals.is_running("lwae.pick_landmarks"):
+        cls.poll_message_set("Landmarks are being picked. Press Enter when they are enough, or Esc.")
+        return False
     if context.mode != "OBJECT":
         cls.poll_message_set("Switch to Object Mode to make a face from a mesh.")
         return False
@@ -74,36 +77,40 @@ def poll_source(cls, context) -> bool:
     return True
 
 
+def find_object(session_uid: int) -> bpy.types.Object | None:
+    """The object of a number that undo, which makes all objects anew, keeps; None when it was removed."""
+    return next((item for item in bpy.data.objects if item.session_uid == session_uid), None)
+
+
 def model_for(mesh: bpy.types.Mesh) -> FaceModel:
     """The model whose topology a mesh has, the one for new faces first.
 
     Raises:
         LwaeError: when no installed model has it.
     """
-    default = models.default()
-    count = len(mesh.vertices)
-    others = [item.path for item in model_list.model_list() if item.facts and item.facts.vertex_count == count]
-    for model in (default, *map(models.load, others)):
+    count, first, damaged = len(mesh.vertices), model_list.default_key(), None
+    likely = [item for item in model_list.model_list() if item.facts and item.facts.vertex_count == count]
+    for item in sorted(likely, key=lambda item: item.key != first):
+        try:
+            model = models.load(item.path)
+        except LwaeError as error:
+            damaged = damaged or error
+            continue
         if writer.topology_matches(mesh, model.polygon_sizes, model.polygon_vertices, model.vertex_count):
             return model
+    if damaged is not None:
+        raise damaged
+    default = models.default()
     raise LwaeError(
         f"{mesh.name} has {count:,} vertices and is not of a model's topology "
         f"({default.name} has {default.vertex_count:,}). Use Fit to Mesh, which takes any mesh of a head."
     )
 
 
-def _set_running(context: bpy.types.Context, job: Job | None) -> None:
+def _set_running(job: Job | None) -> None:
     global running
     running = job
-    _redraw_sidebars(context)
-
-
-def _redraw_sidebars(context: bpy.types.Context) -> None:
-    for window in context.window_manager.windows:
-        for area in window.screen.areas:
-            for region in area.regions if area.type == "VIEW_3D" else ():
-                if region.type == "UI":
-                    region.tag_redraw()
+    viewport.redraw_sidebars()
 
 
 def _digest(*arrays: np.ndarray) -> bytes:
@@ -126,7 +133,6 @@ class FromMesh:
         default=True,
     )
     keep_offset: BoolProperty(name="Keep Offset", description=OFFSET_TOOLTIP, default=True)
-    source: StringProperty(options={"HIDDEN", "SKIP_SAVE"})
 
     # The last result, so that the panel of the last operation need not work again: (of what, result).
     _last: tuple = ()
@@ -149,9 +155,9 @@ class FromMesh:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         self._job = Job(steps)
-        self._item, self._said = context.object.name, None
+        self._uid, self._said = context.object.session_uid, None
         self._job.start()
-        _set_running(context, self._job)
+        _set_running(self._job)
         self._timer = context.window_manager.event_timer_add(TICK, window=context.window)
         modals.begin(self, context)
         context.window_manager.progress_begin(0, 100)
@@ -175,10 +181,10 @@ class FromMesh:
             return {"CANCELLED"}
         if self._job.error is not None:
             raise self._job.error
-        return self._finish(context, bpy.data.objects.get(self._item), self._job.result)
+        return self._finish(context, find_object(self._uid), self._job.result)
 
     def execute(self, context):
-        item = bpy.data.objects.get(self.source) or context.object
+        item = context.object  # Also when it is repeated: undo brought back what was active.
         try:
             self._key, steps = self.steps(context, item)
             if type(self)._last and type(self)._last[0] == self._key:
@@ -200,7 +206,7 @@ class FromMesh:
         modals.end(self)
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
-        _set_running(context, None)
+        _set_running(None)
         if context.workspace is not None:
             context.workspace.status_text_set(None)
 
@@ -213,14 +219,13 @@ class FromMesh:
         if context.workspace is not None:
             text = f"{progress.what or self.bl_label}: {100 * progress.share:.0f} %     Esc: Cancel"
             context.workspace.status_text_set(text)
-        _redraw_sidebars(context)
+        viewport.redraw_sidebars()
 
     def _finish(self, context, item, result):
         if item is None:
             self.report({"ERROR"}, "The mesh was removed meanwhile")
             return {"CANCELLED"}
         type(self)._last = (self._key, result)
-        self.source = item.name
         made = self.add(context, item, result)
         made.data.lwae_source.name = item.name
         if self.hide_original:
@@ -330,8 +335,6 @@ def register() -> None:
 
 
 def unregister() -> None:
-    if running is not None:
-        running.cancel()
     del bpy.types.Mesh.lwae_source
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

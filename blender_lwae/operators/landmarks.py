@@ -14,7 +14,7 @@ from .. import models, viewport
 from ..backend.errors import LwaeError
 from ..backend.landmarks import landmarks_of
 from . import modals
-from .from_mesh import LOOKING, poll_source
+from .from_mesh import LOOKING, find_object, poll_source
 
 COLOUR, SHADOW = (1.0, 0.55, 0.2, 1.0), (0.0, 0.0, 0.0, 0.9)
 RADIUS = 5.0  # pixels
@@ -60,7 +60,7 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
             self.report({"ERROR"}, "Pick landmarks in a 3D viewport.")
             return {"CANCELLED"}
         item = context.object
-        self._item, self._names, self._next = item, known_landmarks(), 0
+        self._uid, self._names, self._next = item.session_uid, known_landmarks(), 0
         self._before = [(mark.name, tuple(mark.place)) for mark in item.lwae_landmarks]
         item.lwae_landmarks.clear()
         self._mouse = Vector((0, 0))
@@ -72,6 +72,10 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
+        item = find_object(self._uid)
+        if item is None:  # Removed, or undone to where it was not there.
+            self._leave(context)
+            return {"CANCELLED"}
         if event.type in {"ESC", "RIGHTMOUSE"} and event.value == "PRESS":
             self.cancel(context)
             return {"CANCELLED"}
@@ -82,10 +86,10 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         if event.value != "PRESS" or event.type.startswith(LOOKING):
             return {"PASS_THROUGH"}
         if event.type == "LEFTMOUSE":
-            if not self._click(context, event):
+            if not self._click(context, event, item):
                 return {"PASS_THROUGH"}
         elif event.type == "BACK_SPACE":
-            self._take_back()
+            self._take_back(item)
         elif event.type in {"SPACE", "S"}:
             self._next += 1
         elif event.type in {"RET", "NUMPAD_ENTER"}:
@@ -93,19 +97,20 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         else:
             return {"RUNNING_MODAL"}
         if self._next >= len(self._names):
-            return self._done(context)
+            return self._done(context, item)
         self._say(context)
         return {"RUNNING_MODAL"}
 
     def cancel(self, context):
-        marks = self._item.lwae_landmarks
-        marks.clear()
-        for name, place in self._before:
-            mark = marks.add()
-            mark.name, mark.place = name, place
+        item = find_object(self._uid)
+        if item is not None:
+            item.lwae_landmarks.clear()
+            for name, place in self._before:
+                mark = item.lwae_landmarks.add()
+                mark.name, mark.place = name, place
         self._leave(context)
 
-    def _click(self, context, event) -> bool:
+    def _click(self, context, event, item) -> bool:
         """Place the landmark that is asked for. False outside of the viewport, so that buttons work."""
         region = viewport.view_under(self._area, event.mouse_x, event.mouse_y)
         over_others = any(
@@ -118,31 +123,31 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         if region is None or over_others:
             return False
         mouse = Vector((event.mouse_x - region.x, event.mouse_y - region.y))
-        found = viewport.hit_face(context, self._item, region, mouse)
+        found = viewport.hit_face(context, item, region, mouse)
         if found is None:
-            self.report({"WARNING"}, f"That is beside {self._item.name}")
+            self.report({"WARNING"}, f"That is beside {item.name}")
             return True
-        mark = self._item.lwae_landmarks.add()
+        mark = item.lwae_landmarks.add()
         mark.name, mark.place = self._names[self._next], found[0]
         self._next += 1
         return True
 
-    def _take_back(self) -> None:
+    def _take_back(self, item) -> None:
         """One step back: what was picked there is removed; a skipped one is asked for again."""
         if self._next == 0:
             return
         self._next -= 1
-        marks = self._item.lwae_landmarks
+        marks = item.lwae_landmarks
         if len(marks) and marks[-1].name == self._names[self._next]:
             marks.remove(len(marks) - 1)
 
-    def _done(self, context):
+    def _done(self, context, item):
         self._leave(context)
-        count = len(self._item.lwae_landmarks)
+        count = len(item.lwae_landmarks)
         if count < 3:
             self.report({"WARNING"}, f"{count} landmarks: with fewer than 3 Fit to Mesh finds the head by its shape")
         else:
-            self.report({"INFO"}, f"{count} landmarks on {self._item.name}. Next: Fit to Mesh")
+            self.report({"INFO"}, f"{count} landmarks on {item.name}. Next: Fit to Mesh")
         return {"FINISHED"}
 
     def _leave(self, context) -> None:
@@ -162,7 +167,10 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         context = bpy.context
         if context.area != self._area or context.region.type != "WINDOW":
             return
-        draw_landmarks(context, self._item)
+        item = find_object(self._uid)
+        if item is None:
+            return
+        draw_landmarks(context, item)
         if self._next < len(self._names):
             place = self._mouse - Vector((context.region.x, context.region.y))
             _text(context, place + Vector((16, 12)), self._names[self._next], 14)

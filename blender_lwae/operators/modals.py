@@ -5,21 +5,27 @@ from __future__ import annotations
 
 import bpy
 
-_running: list[bpy.types.Operator] = []
+_running: list[tuple[bpy.types.Operator, bpy.types.Window]] = []
 
 
 def begin(operator: bpy.types.Operator, context: bpy.types.Context) -> None:
-    """Give an operator its events from now on; it calls `end` when it is done or cancelled."""
+    """Give an operator its events from now on; it calls `end` however it ends."""
     context.window_manager.modal_handler_add(operator)
-    _running.append(operator)
+    _running.append((operator, context.window))
 
 
 def end(operator: bpy.types.Operator) -> None:
-    _running[:] = [other for other in _running if other is not operator]
+    _running[:] = [pair for pair in _running if pair[0] is not operator]
 
 
-def cancel_all(context: bpy.types.Context) -> None:
-    """Cancel what still runs, on disabling the add-on."""
-    for operator in list(_running):
-        operator.cancel(context)
+def is_running(idname: str) -> bool:
+    """Whether an operator of that `bl_idname` runs."""
+    return any(type(operator).bl_idname == idname for operator, _ in _running)
+
+
+def cancel_all() -> None:
+    """On disabling the add-on: each ends as by Esc, so that no timer, text or cursor of it stays."""
+    for operator, window in reversed(_running[:]):
         end(operator)
+        with bpy.context.temp_override(window=window):
+            operator.cancel(bpy.context)

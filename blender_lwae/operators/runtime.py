@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The GPU runtime: install, remove, choose what computes."""
 
+import os
 import shlex
 
 import bpy
@@ -9,6 +10,24 @@ from bpy.props import StringProperty
 from .. import model_list, runtime
 from ..backend.errors import LwaeError
 from ..backend.runtime_install import default_python, remove_runtime
+
+
+def _split(options: str) -> list[str]:
+    """Words as a shell takes them; on Windows backslashes are parts of paths.
+
+    Raises:
+        ValueError: when a quote does not end.
+    """
+    if os.name != "nt":
+        return shlex.split(options)
+    return [word.replace('"', "").strip("'") for word in shlex.split(options, posix=False)]
+
+
+def _poll_online(cls) -> bool:
+    if not bpy.app.online_access:
+        cls.poll_message_set("Allow Online Access in Preferences > System first.")
+        return False
+    return True
 
 
 class LWAE_OT_install_runtime(bpy.types.Operator):
@@ -20,8 +39,7 @@ class LWAE_OT_install_runtime(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context):
-        if not bpy.app.online_access:
-            cls.poll_message_set("Allow Online Access in Preferences > System first.")
+        if not _poll_online(cls):
             return False
         if runtime.installation() is not None and runtime.installation().is_running:
             cls.poll_message_set("It is being installed.")
@@ -34,7 +52,7 @@ class LWAE_OT_install_runtime(bpy.types.Operator):
             self.report({"ERROR"}, "This Blender has no Python that can make environments; use a Python of your own.")
             return {"CANCELLED"}
         try:
-            options = shlex.split(model_list.preferences().gpu_pip_options)
+            options = _split(model_list.preferences().gpu_pip_options)
         except ValueError:
             self.report({"ERROR"}, "The options of pip have a quote that does not end.")
             return {"CANCELLED"}
@@ -55,7 +73,7 @@ class LWAE_OT_continue_runtime(bpy.types.Operator):
         if job is None or job.state != "READY":
             cls.poll_message_set("Press Install GPU Runtime first.")
             return False
-        return True
+        return _poll_online(cls)
 
     def execute(self, _context):
         runtime.installation().go_on()

@@ -116,6 +116,8 @@ the same part and name keep their values"""
             self.report({"ERROR"}, "This face is an override of another file's. Make it local, or switch a copy.")
             return {"CANCELLED"}
         target = source
+        context.window_manager.progress_begin(0, 1)
+        context.window_manager.progress_update(0)  # The cursor says that it takes a second or two.
         try:
             model = models.load(item.path)
             if self.result == "COPY":
@@ -126,6 +128,8 @@ the same part and name keep their values"""
                 bpy.data.meshes.remove(target.data)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        finally:
+            context.window_manager.progress_end()
         if target is not source:
             for other in context.selected_objects:
                 other.select_set(False)

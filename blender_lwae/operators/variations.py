@@ -11,7 +11,7 @@ import bpy
 import numpy as np
 from bpy.props import FloatProperty, IntProperty
 
-from .. import face, gallery, mix, shape, sync
+from .. import face, gallery, mix, shape, sync, viewport
 from ..backend.variations import COUNT, vary
 from ..properties import MAX_SEED
 from . import modals
@@ -185,11 +185,7 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
         text = f"Drawing faces: {drawing.done} of {COUNT + 1}  (Esc stops)" if drawing.gallery.running else None
         if context.workspace is not None:
             context.workspace.status_text_set(text)
-        for window in context.window_manager.windows:
-            for area in window.screen.areas:
-                for region in area.regions if area.type == "VIEW_3D" else ():
-                    if region.type == "UI":
-                        region.tag_redraw()
+        viewport.redraw_sidebars()
 
 
 def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[str]:

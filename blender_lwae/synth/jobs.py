@@ -51,13 +51,16 @@ def run_workers(shares: list[list[str]], advance: Callable[..., None], check_sto
         LwaeError: with a worker's own sentence, when it fails.
     """
     command = lwae_command()
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    workers = [subprocess.Popen([*command, *arguments], **pipes) for arguments in shares]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    text = {"text": True, "encoding": "utf-8", "errors": "replace"}
+    workers, readers = [], []
     lines: queue.Queue[str | None] = queue.Queue()
-    readers = [threading.Thread(target=_read, args=(worker, lines), daemon=True) for worker in workers]
     try:
-        for reader in readers:
-            reader.start()
+        for arguments in shares:
+            worker = subprocess.Popen([*command, *arguments], **pipes, **text)
+            workers.append(worker)
+            readers.append(threading.Thread(target=_read, args=(worker, lines), daemon=True))
+            readers[-1].start()
         running = len(workers)
         while running:
             check_stop()
@@ -85,9 +88,11 @@ def run_workers(shares: list[list[str]], advance: Callable[..., None], check_sto
 
 
 def _read(worker: subprocess.Popen, lines: queue.Queue) -> None:
-    for line in worker.stdout:
-        lines.put(line)
-    lines.put(None)
+    try:
+        for line in worker.stdout:
+            lines.put(line)
+    finally:
+        lines.put(None)
 
 
 class Reporter:

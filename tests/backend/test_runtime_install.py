@@ -89,7 +89,7 @@ def wait_for(job, state, seconds=60):
     assert job.state == state, (job.state, job.error)
 
 
-def test_size_first_then_a_complete_environment(tmp_path, index):
+def test_size_first_then_a_complete_environment(tmp_path, index, monkeypatch):
     folder, checked = tmp_path / "runtime", []
     job = install(folder, index, check=checked.append)
     job.start()
@@ -105,8 +105,15 @@ def test_size_first_then_a_complete_environment(tmp_path, index):
     assert subprocess.check_output([python, "-c", "import lwae_sample, lwae_helper; print(1)"], text=True) == "1\n"
     assert checked == [str(folder / UNFINISHED / Path(python).relative_to(folder / ENVIRONMENT))]
     assert [path.name for path in folder.iterdir()] == [ENVIRONMENT]
-    remove_runtime(folder)
-    assert runtime_python(folder) == "" and not list(folder.iterdir())
+    monkeypatch.setattr(runtime_install, "_clear_removed", lambda folder: time.sleep(1))
+    removing = remove_runtime(folder)
+    assert removing.is_alive(), "nobody waits for the files to go"
+    assert runtime_python(folder) == "" and not (folder / ENVIRONMENT).exists()
+    removing.join()
+    monkeypatch.undo()
+    assert len(list(folder.iterdir())) == 1
+    remove_runtime(folder).join()
+    assert not list(folder.iterdir()), "what a killed Blender left goes too"
 
 
 def test_cancelled_before_and_during(tmp_path, index):
@@ -141,6 +148,24 @@ def test_failures_are_one_sentence_and_leave_nothing(tmp_path, index):
         job.join(60)
         assert job.state == "FAILED" and match in job.error
         assert not list(folder.iterdir()) and not runtime_python(folder)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_it_runs_until_all_is_cleaned_up(tmp_path, index, monkeypatch, cancelled):
+    """Another installation may begin once it does not."""
+    job, seen, rmtree = install(tmp_path / "runtime", index, ("lwae_nothing",)), [], shutil.rmtree
+
+    def watched(path, **options):
+        if Path(path).name == UNFINISHED:
+            seen.append(job.is_running)
+        rmtree(path, **options)
+
+    monkeypatch.setattr(runtime_install.shutil, "rmtree", watched)
+    job.start()
+    if cancelled:
+        job.cancel()
+    job.join(60)
+    assert job.state == ("CANCELLED" if cancelled else "FAILED") and seen and all(seen)
 
 
 def test_a_python_that_is_none(tmp_path, index):

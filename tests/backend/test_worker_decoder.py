@@ -296,6 +296,15 @@ def test_another_version_of_the_protocol_is_refused(monkeypatch):
     assert not worker.is_alive
 
 
+@pytest.mark.parametrize("devices", [{}, {"devices": None}, {"devices": ["cpu"]}, {"devices": [{"id": "cpu"}]}])
+def test_a_malformed_hello_is_a_loss(monkeypatch, devices):
+    monkeypatch.setattr(Worker, "_answer", lambda self, timeout: {"protocol": worker_protocol.VERSION, **devices})
+    worker = Worker(sys.executable)
+    with pytest.raises(WorkerError, match="choose another Python"):
+        worker.start()
+    assert not worker.is_alive and not worker.devices
+
+
 def test_messages_survive_and_noise_is_refused():
     stream = io.BytesIO()
     worker_protocol.send(stream, {"id": 1, "path": "C:\\Gesichter\\ä.lwae"})

@@ -2,10 +2,13 @@
 """Faces from meshes: of the model's topology, and of any other."""
 
 import time
+from types import SimpleNamespace
 
+import addon_utils
 import bpy
 import numpy as np
 import pytest
+from conftest import ADDON
 from helpers import evaluated_positions, face_controls, positions, values
 from mathutils import Euler, Matrix, Vector
 
@@ -196,3 +199,122 @@ def test_a_job_ends_when_it_is_cancelled_and_passes_its_error_on(addon):
     assert not job.running and job.result is None and job.error is None and len(done) < 1000
     with pytest.raises(error_class, match="No head"):
         job_class(steps(3)).run()
+
+
+@pytest.fixture
+def stand_in(addon):
+    """Makes what a modal operator is after its `invoke`, which Blender does not call without a window's events."""
+    modals = addon("operators.modals")
+
+    def make(operator, **attributes):
+        classes = [base for base in operator.__mro__ if "blender_lwae" in base.__module__]
+        members = {name: value for base in reversed(classes) for name, value in vars(base).items()}
+        members = {name: value for name, value in members.items() if callable(value) or name.startswith("bl_")}
+        found = type("StandIn", (), members | attributes)()
+        modals._running.append((found, bpy.context.window))
+        return found
+
+    yield make
+    modals._running.clear()
+
+
+@pytest.fixture
+def picking(stand_in, addon):
+    """Pick Landmarks, at work on an object."""
+
+    def make(item):
+        return stand_in(
+            addon("operators.landmarks").LWAE_OT_pick_landmarks,
+            _uid=item.session_uid,
+            _names=["nose", "chin"],
+            _next=0,
+            _before=[(mark.name, tuple(mark.place)) for mark in item.lwae_landmarks],
+            _area=next(area for area in bpy.context.window.screen.areas if area.type == "VIEW_3D"),
+            _handler=bpy.types.SpaceView3D.draw_handler_add(lambda: None, (), "WINDOW", "POST_PIXEL"),
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("way", ["modal", "cancel"])
+def test_picking_ends_when_its_mesh_is_removed(plain_head, picking, addon, way):
+    item, _ = plain_head()
+    operator = picking(item)
+    assert not bpy.ops.lwae.fit_to_mesh.poll() and not bpy.ops.lwae.pick_landmarks.poll()
+    bpy.data.objects.remove(item)
+    if way == "modal":
+        assert operator.modal(bpy.context, SimpleNamespace(type="MOUSEMOVE", value="NOTHING")) == {"CANCELLED"}
+    else:
+        operator.cancel(bpy.context)
+    assert not addon("operators.modals")._running
+    with pytest.raises(ValueError):  # It was removed already.
+        bpy.types.SpaceView3D.draw_handler_remove(operator._handler, "WINDOW")
+
+
+def test_picking_follows_its_mesh_through_an_undo(plain_head, picking):
+    item, _ = plain_head()
+    item.lwae_landmarks.add().name = "before"
+    bpy.ops.ed.undo_push()
+    operator, name = picking(item), item.name
+    item.lwae_landmarks.clear()
+    bpy.ops.ed.undo_push()
+    bpy.ops.ed.undo()
+    bpy.data.objects[name].lwae_landmarks.clear()
+    operator.modal(bpy.context, SimpleNamespace(type="ESC", value="PRESS"))
+    assert [mark.name for mark in bpy.data.objects[name].lwae_landmarks] == ["before"]
+
+
+def test_disabling_ends_what_runs(plain_head, picking):
+    item, _ = plain_head()
+    item.lwae_landmarks.add().name = "before"
+    operator = picking(item)
+    item.lwae_landmarks.clear()
+    addon_utils.disable(ADDON)
+    addon_utils.enable(ADDON)
+    with pytest.raises(ValueError):
+        bpy.types.SpaceView3D.draw_handler_remove(operator._handler, "WINDOW")
+    assert [mark.name for mark in item.lwae_landmarks] == ["before"] and bpy.ops.lwae.pick_landmarks.poll()
+
+
+def test_disabling_ends_a_fit(plain_head, stand_in, addon):
+    plain_head()
+    from_mesh = addon("operators.from_mesh")
+    stopped, job = [], addon("background_job").Job(iter(()))
+    job.cancel = lambda: stopped.append(1)
+    timer = bpy.context.window_manager.event_timer_add(1, window=bpy.context.window)
+    stand_in(from_mesh.LWAE_OT_fit_to_mesh, _job=job, _timer=timer)
+    from_mesh._set_running(job)
+    assert not bpy.ops.lwae.fit_to_mesh.poll()
+    addon_utils.disable(ADDON)
+    addon_utils.enable(ADDON)
+    assert stopped == [1] and bpy.ops.lwae.fit_to_mesh.poll()
+
+
+def test_disabling_ends_a_bake_and_a_batch(stand_in, addon):
+    """What the work made meanwhile goes with it, and so do the timers."""
+    ended = []
+
+    def work():
+        try:
+            yield 0.5
+        finally:
+            ended.append(1)
+
+    running = work()
+    next(running)
+    manager = bpy.context.window_manager
+    timers = [manager.event_timer_add(1, window=bpy.context.window) for _ in range(2)]
+    bake = stand_in(addon("operators.bake_animation").LWAE_OT_bake_animation, running=running, timer=timers[0])
+    stand_in(addon("operators.batch").LWAE_OT_batch_make, _timer=timers[1])
+    addon_utils.disable(ADDON)
+    addon_utils.enable(ADDON)
+    assert ended == [1] and bake.running is None and not addon("operators.modals")._running
+
+
+def test_a_repeated_button_takes_the_mesh_that_is_active(plain_head):
+    first, _ = plain_head(seed=3)
+    assert bpy.ops.lwae.make_editable(hide_original=False) == {"FINISHED"}
+    second, _ = plain_head(seed=4)
+    assert bpy.ops.lwae.make_editable(hide_original=False) == {"FINISHED"}
+    assert bpy.context.object.data.lwae_source.name == second.name != first.name
+    assert "source" not in bpy.ops.lwae.make_editable.get_rna_type().properties

@@ -356,6 +356,53 @@ def test_animation_and_other_objects_stay_behind(person, library):
     assert item.animation_data is None and item.data.animation_data is None and not bpy.data.actions
 
 
+def test_shape_key_animation_and_inputs_of_nodes_stay_behind(person, library):
+    """So does an object that Geometry Nodes are given."""
+    bpy.ops.object.empty_add()
+    empty = bpy.context.object
+    bpy.context.view_layer.objects.active = person
+    nodes = bpy.data.node_groups.new("Nodes", "GeometryNodeTree")
+    for direction, name, kind in (
+        ("INPUT", "Geometry", "NodeSocketGeometry"),
+        ("OUTPUT", "Geometry", "NodeSocketGeometry"),
+        ("INPUT", "Target", "NodeSocketObject"),
+    ):
+        nodes.interface.new_socket(name, in_out=direction, socket_type=kind)
+    given, free = person.modifiers.new("Given", "NODES"), person.modifiers.new("Free", "NODES")
+    given.node_group = free.node_group = nodes
+    target = nodes.interface.items_tree["Target"].identifier
+    if hasattr(given, "properties"):  # Since Blender 5.2.
+        getattr(given.properties.inputs, target).value = empty
+        bpy.ops.object.modifier_add(type="NODES")  # One without nodes.
+    else:
+        given[target] = empty
+    person.shape_key_add(name="Basis")
+    key = person.shape_key_add(name="Smile")
+    key.keyframe_insert("value", frame=1)
+    driver = key.driver_add("slider_max").driver
+    driver.variables.new().targets[0].id = empty
+    assert save() == {"FINISHED"}
+    assert person.data.shape_keys.animation_data and "Given" in person.modifiers
+    item = append(library / "Faces" / "Ada.blend")
+    assert len(bpy.data.objects) == 1 and not bpy.data.actions
+    assert "Given" not in item.modifiers and "Free" in item.modifiers
+    assert "Smile" in item.data.shape_keys.key_blocks
+
+
+def test_a_linked_namesake_keeps_its_name(person, addon, tmp_path):
+    person.name = "Eve"
+    other = bpy.data.objects.new("Ada", None)
+    path = str(tmp_path / "other.blend")
+    bpy.data.libraries.write(path, {other})
+    bpy.data.objects.remove(other)
+    with bpy.data.libraries.load(path, link=True) as (_, chosen):
+        chosen.objects = ["Ada"]
+    linked = chosen.objects[0]
+    with addon("operators.assets").asset_copy(person, "Ada") as (copy, _):
+        assert linked.name == copy.name == "Ada"
+    assert linked.name == "Ada" and person.name == "Eve"
+
+
 def test_a_sculpted_face_is_saved_as_it_is(person, library, addon):
     person.data.vertices[5].co.z += 0.02
     before = positions(person.data)

@@ -362,3 +362,48 @@ def test_what_was_made_for_a_model_goes_with_it(addon, folder, files, new_face, 
     assert not any(kept)
     gc.collect()
     assert twin() is None, gc.get_referrers(twin())
+
+
+def test_a_mesh_finds_its_model_beside_a_damaged_one(addon, folder, files):
+    """The damaged file is of the same number of vertices; only where nothing fits, the reason is said."""
+    install(files / "toy.lwae")
+    bpy.ops.lwae.add_face(model="toy.lwae")
+    bpy.ops.lwae.apply()
+    mesh, model_for = bpy.context.object.data, addon("operators.from_mesh").model_for
+    content = bytearray((files / "toy.lwae").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 200] = bytes(200)
+    (folder / "another.lwae").write_bytes(content)
+    addon("models").clear()
+    assert model_for(mesh).hash == load_model(files / "toy.lwae").hash
+    addon("models").forget(folder / "toy.lwae")
+    (folder / "toy.lwae").unlink()
+    addon("models").clear()
+    with pytest.raises(addon("backend.errors").LwaeError, match="another.lwae"):
+        model_for(mesh)
+
+
+def test_a_picture_without_memory_marks_no_model(addon, folder, monkeypatch):
+    """What was drawn twice, or before the add-on was disabled, does no harm either."""
+    pictures, item = addon("model_pictures"), addon("model_list").model_list()[0]
+
+    def no_memory(_path):
+        raise MemoryError
+
+    monkeypatch.setattr(pictures, "load_model", no_memory)
+    end = time.monotonic() + 20
+    pictures.icon(item)
+    while not pictures._wanted.empty() and time.monotonic() < end:
+        time.sleep(0.02)
+    pictures._last_look = 0.0
+    pictures._thread.join(5)
+    pictures._show()
+    assert addon("model_list").model_list()[0].facts
+    drawn = np.zeros((pictures.SIZE, pictures.SIZE, 4), dtype=np.uint8)
+    for _ in range(2):
+        pictures._made.put((addon("model_list").file_key(item.path), item.path, drawn))
+    pictures._show()
+    assert len(pictures._pictures) == 1
+    pictures._made.put((("gone", 0, 0), item.path, drawn))
+    pictures.unregister()
+    assert pictures._made.empty() and pictures._pictures is None

@@ -5,10 +5,12 @@ otherwise the one that runs these tests is tried."""
 import importlib.util
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import addon_utils
 import bpy
@@ -148,6 +150,37 @@ def test_a_python_that_is_none_is_one_sentence(addon, settings, new_face, tmp_pa
     assert np.abs(positions(mesh) - before).max() > 1e-3, "sliders work all the same"
 
 
+@pytest.mark.parametrize("error", [ValueError("odd answer"), KeyError("devices"), OSError()])
+def test_whatever_fails_at_the_start_is_a_loss_and_is_not_tried_again(addon, settings, new_face, monkeypatch, error):
+    mesh, starts = new_face().data, []
+
+    def start(_worker, **_):
+        starts.append(1)
+        raise error
+
+    monkeypatch.setattr(addon("backend.worker_client").Worker, "start", start)
+    settings.gpu_python_source, settings.gpu_python = "OWN", sys.executable
+    bpy.ops.lwae.use_device(device="cpu")
+    end = time.monotonic() + 20
+    while addon("runtime").session().is_busy and time.monotonic() < end:
+        time.sleep(0.02)
+    assert addon("runtime").session().lost
+    for value in (1, 2):
+        slide(mesh, value)
+    assert len(starts) == 1
+
+
+def test_disabling_does_not_wait_for_a_server(addon):
+    """An installation that asks a server for sizes cannot be cancelled at once."""
+    runtime = addon("runtime")
+    job = SimpleNamespace(is_running=True, waits=[])
+    job.cancel = lambda wait=True: job.waits.append(wait)
+    job.join = lambda timeout=None: job.waits.append(timeout)
+    runtime._installation = job
+    runtime.end()
+    assert job.waits[0] is False and 0 < job.waits[1] < 5 and runtime.installation() is None
+
+
 def test_without_a_python_numpy_goes_on(addon, settings, new_face):
     """The installed runtime was removed by hand."""
     settings.gpu_device = "cuda:0"
@@ -167,3 +200,22 @@ def test_installing_needs_online_access():
         with pytest.raises(RuntimeError):
             getattr(bpy.ops.lwae, name)()
     assert bpy.ops.lwae.remove_runtime() == {"FINISHED"}, "nothing to remove is no error"
+
+
+@pytest.mark.parametrize(
+    "system, words",
+    [("posix", ["--find-links", "C:wheels", "a b"]), ("nt", ["--find-links", "C:\\wheels", "a b"])],
+)
+def test_options_of_pip_keep_the_paths_of_windows(addon, monkeypatch, system, words):
+    operators = addon("operators.runtime")
+    monkeypatch.setattr(operators, "os", SimpleNamespace(name=system))
+    assert operators._split('--find-links C:\\wheels "a b"') == words
+    with pytest.raises(ValueError):
+        operators._split('"a b')
+
+
+def test_looking_at_the_preferences_makes_no_folder(addon, settings):
+    runtime = addon("runtime")
+    folder = runtime.folder(create=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    assert runtime.python_path() == "" and not folder.exists()

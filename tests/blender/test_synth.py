@@ -4,6 +4,8 @@
 import csv
 import io
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -343,3 +345,28 @@ def test_progress_is_one_line_on_a_terminal_and_few_lines_elsewhere(addon):
     progress.advance(made=1)
     progress.finish()
     assert often.getvalue().count("\n") == 1
+
+
+def test_workers_may_say_anything(addon, monkeypatch):
+    """A library that writes in another encoding must not stop the run."""
+    jobs, made = addon("synth.jobs"), []
+    code = "import sys; sys.stdout.buffer.write(b'\\xff\\xfe odd\\nfaces 3 1\\n')"
+    monkeypatch.setattr(jobs, "lwae_command", lambda: [sys.executable, "-c"])
+    jobs.run_workers([[code], [code]], lambda **counts: made.append(counts), lambda: None)
+    assert made == [{"made": 3, "kept": 1}] * 2
+
+
+def test_a_worker_that_cannot_start_ends_the_others(addon, monkeypatch):
+    jobs, started, popen = addon("synth.jobs"), [], subprocess.Popen
+
+    def start(command, **options):
+        if started:
+            raise OSError("no more processes")
+        started.append(popen(command, **options))
+        return started[0]
+
+    monkeypatch.setattr(jobs, "lwae_command", lambda: [sys.executable, "-c"])
+    monkeypatch.setattr(jobs.subprocess, "Popen", start)
+    with pytest.raises(OSError, match="no more"):
+        jobs.run_workers([["import time; time.sleep(60)"]] * 2, lambda **_: None, lambda: None)
+    assert started[0].poll() is not None

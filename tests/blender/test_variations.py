@@ -259,7 +259,8 @@ def test_a_typed_seed_of_another_face_or_a_locked_one_draws_nothing(person, new_
 def test_disabling_cancels_what_runs(addon):
     modals, cancelled = addon("operators.modals"), []
     running = [SimpleNamespace(cancel=cancelled.append) for _ in range(2)]
-    context = SimpleNamespace(window_manager=SimpleNamespace(modal_handler_add=lambda operator: True))
+    manager = SimpleNamespace(modal_handler_add=lambda operator: True)
+    context = SimpleNamespace(window_manager=manager, window=bpy.context.window)
     for operator in running:
         modals.begin(operator, context)
     modals.end(running[0])

@@ -96,7 +96,8 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
         if problem:
             self.report({"ERROR"}, problem)
             return {"CANCELLED"}
-        return self.start(context) if self.asked else super().execute(context)
+        asked, self.asked = self.asked, False  # The redo panel runs this again, and that must end before it returns.
+        return self.start(context) if asked else Stepped.execute(self, context)
 
     def problem(self, context) -> str:
         """Why it cannot be baked so, as a sentence; "" when it can."""

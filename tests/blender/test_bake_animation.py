@@ -172,6 +172,31 @@ def test_bad_input_gets_its_sentence(animated):
     assert len(bpy.data.objects) == 1
 
 
+def test_changed_in_the_redo_panel_it_is_done_at_once(animated, addon):
+    """Blender calls `execute` of the same operator again, and wants it finished when that returns."""
+    operator = addon("operators.bake_animation").LWAE_OT_bake_animation
+
+    class Asked:
+        execute, steps, frames, problem = operator.execute, operator.steps, operator.frames, operator.problem
+        method, frame_start, frame_end, frame_step, hide_faces, folder = "KEYS", 1, 9, 1, False, ""
+        asked, started = True, 0
+
+        def take_range(self, _context):
+            pass
+
+        def report(self, *_said):
+            pass
+
+        def start(self, _context):
+            self.started += 1
+            return {"RUNNING_MODAL"}
+
+    asked, before = Asked(), len(bpy.data.objects)
+    assert asked.execute(bpy.context) == {"RUNNING_MODAL"} and len(bpy.data.objects) == before
+    assert asked.execute(bpy.context) == {"FINISHED"} and asked.started == 1
+    assert len(bpy.context.object.data.shape_keys.key_blocks) == 9
+
+
 @pytest.mark.parametrize("method", ["KEYS", "CACHE"])
 @pytest.mark.parametrize("stop", [2, 9, 12])
 def test_stopped_it_leaves_nothing(animated, addon, method, stop, tmp_path):

@@ -87,6 +87,49 @@ def test_install_add_and_remove(addon, folder, files):
     assert np.abs(seen(mesh) - before).max() > MM
 
 
+def save_toy(path, gain):
+    """A toy whose sliders go `gain` times as far: its hash is the same."""
+    toy = toy_model()
+    toy.header["name"] = "Toy"
+    for control in toy.controls:
+        if control.part != WHOLE:
+            control.direction[:] *= np.float32(gain)
+    save_model(toy, path)
+
+
+def test_files_of_one_hash_are_told_by_their_sliders(addon, folder):
+    models = addon("models")
+    for number, gain in enumerate((1, 0.5)):
+        save_toy(folder / f"{number}.lwae", gain)
+    made = [models.load(folder / f"{number}.lwae") for number in (0, 1)]
+    assert made[0].hash == made[1].hash and models.tools(made[0]).sliders != models.tools(made[1]).sliders
+    moved = []
+    for number in (0, 1):
+        bpy.ops.lwae.add_face(model=f"{number}.lwae")
+        mesh = bpy.context.object.data
+        assert addon("face").model_of(mesh) is made[number] and addon("face").trouble(mesh) is None
+        before = seen(mesh)
+        slide(mesh, 1)
+        moved.append(np.abs(seen(mesh) - before).max())
+    assert moved[0] > 1.5 * moved[1] > 0
+    models.forget(folder / "1.lwae")
+    assert addon("face").model_of(mesh) is not made[1] and addon("face").trouble(mesh) is None, "read again"
+    os.unlink(folder / "1.lwae")
+    models.forget(folder / "1.lwae")
+    assert addon("face").model_of(mesh) is made[0] and addon("face").trouble(mesh).kind == "SLIDERS"
+
+
+def test_a_file_that_is_exported_over_itself_replaces_its_model(addon, folder):
+    models = addon("models")
+    save_toy(folder / "toy.lwae", 1)
+    old = models.load(folder / "toy.lwae")
+    models.tools(old)
+    save_toy(folder / "toy.lwae", 0.25)
+    new = models.load(folder / "toy.lwae")
+    assert models.by_hash(old.hash) is new and id(old) not in models._tools
+    assert [key[0] for key in models._loaded].count(str(folder / "toy.lwae")) == 1
+
+
 def test_default_of_the_preferences(addon, folder, files):
     install(files / "toy.lwae")
     assert bpy.ops.lwae.default_model(model="toy.lwae") == {"FINISHED"}

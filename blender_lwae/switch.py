@@ -54,9 +54,13 @@ def switch(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> Switche
         records.write_record(target, model, carried.record)
         sentence = f"Sliders of the same name were carried over to the model {model.name}"
         lost = [*carried.left, *_lost_with_mesh(mesh)]
-    animated = animation.move_animation(target, _new_paths(places, _slider_places(target.lwae)))
+    new_paths = _new_paths(places, _slider_places(target.lwae))
+    animated = animation.move_animation(target, new_paths)
     if animated:
         lost.append(f"the animation of {animated} sliders")
+    readers = animation.move_readers((mesh, target), new_paths)
+    if readers:
+        lost.append(f"drivers that read its sliders ({readers})")
     with sync.paused():  # What was animated shows its current values.
         sync.write(target)
     if target is not mesh:

@@ -336,6 +336,32 @@ def test_animation_follows_its_sliders_by_name(addon, folder, files, new_face):
     assert np.abs(seen(mesh) - start).max() > 0.5 * MM
 
 
+@pytest.mark.parametrize(("model", "kept", "gone"), [("twin.lwae", -1, 0), ("toy.lwae", 0, -1)])
+def test_drivers_that_read_sliders_follow_them_by_name(addon, folder, files, new_face, model, kept, gone):
+    install(files / model)
+    face = new_face()
+    mesh = face.data
+    nose = [part.name for part in mesh.lwae.parts].index("nose")
+    names = [control.name for control in mesh.lwae.parts[nose].controls]
+    bpy.context.collection.objects.link(follower := bpy.data.objects.new("Follower", None))
+    other = new_face().data
+    kept, gone = kept % len(names), gone % len(names)
+    read = [(mesh, slider_path(nose, kept)), (mesh, slider_path(nose, gone)), (other, slider_path(nose, kept))]
+    for axis, (source, path) in enumerate(read):
+        target = follower.driver_add("location", axis).driver.variables.new().targets[0]
+        target.id_type, target.id, target.data_path = "MESH", source, path
+    bpy.context.view_layer.objects.active = face
+    sentence, lost = addon("switch").switch(mesh, addon("models").load(folder / model), False)[1:]
+    mesh = face.data
+    assert "drivers that read its sliders (1)" in lost, sentence
+    targets = [curve.driver.variables[0].targets[0] for curve in follower.animation_data.drivers]
+    part = [part.name for part in mesh.lwae.parts].index("nose")
+    control = [control.name for control in mesh.lwae.parts[part].controls].index(names[kept])
+    assert (part, control) != (nose, kept)
+    assert targets[0].id == mesh and targets[0].data_path == slider_path(part, control)
+    assert targets[2].id == other and targets[2].data_path == read[2][1]
+
+
 def test_command_line_knows_installed_models(addon, folder, files, capsys, tmp_path):
     install(files / "toy.lwae")
     cli = addon("cli")

@@ -18,6 +18,9 @@ from .backend.errors import LwaeError
 from .backend.face_file import FaceRecord, PartRecord
 from .backend.model import MM_PER_METRE, FaceModel
 
+# Settings that change what the code shows.
+SYMMETRY = ("symmetry", "asymmetry", "random_asymmetry")
+
 
 class Switched(NamedTuple):
     """The mesh that has the new model, what happened, and what was lost on the way."""
@@ -99,6 +102,10 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
         mesh.lwae.donors.clear()
         face.make_face(mesh, model)
         with sync.paused():
+            if any(getattr(mesh.lwae, name) for name in SYMMETRY):  # The code has what they did.
+                lost.append("the symmetry settings")
+            for name in SYMMETRY:
+                setattr(mesh.lwae, name, 0.0)
             face.store_code(mesh, model, code, range(model.part_count))
             for part in mesh.lwae.parts:
                 part.locked, part.seed = part.name in locked, seeds.get(part.name, 0)

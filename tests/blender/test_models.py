@@ -256,6 +256,21 @@ def test_a_sculpted_face_keeps_its_sculpt(addon, folder, files, new_face):
     assert np.abs(seen(mesh) - before).max() > MM
 
 
+def test_asymmetry_of_a_sculpted_face_is_not_doubled(addon, folder, files, new_face):
+    install(files / "twin.lwae")
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=3)
+    mesh.lwae.asymmetry, mesh.lwae.random_asymmetry = 2.0, 2.0
+    mesh.vertices[5].co.z += 0.02
+    mesh.update()
+    before = seen(mesh)
+    sentence, lost = addon("switch").switch(mesh, addon("models").load(folder / "twin.lwae"), False)[1:]
+    assert "the symmetry settings" in lost and mesh.lwae.asymmetry == mesh.lwae.random_asymmetry == 0
+    assert np.abs(seen(mesh) - before).max() < 2e-6
+    offset = np.linalg.norm(addon("face").read_offset(mesh), axis=1).mean()
+    assert offset < 0.5 * MM, sentence
+
+
 def test_a_face_whose_model_is_gone_gets_another(addon, folder, files, new_face):
     install(files / "twin.lwae")
     bpy.ops.lwae.add_face(model="twin.lwae")

@@ -396,6 +396,42 @@ def test_command_line_knows_installed_models(addon, folder, files, capsys, tmp_p
     assert "2 installed models are called" in capsys.readouterr().err
 
 
+def test_a_chosen_model_stays_chosen_in_menus(addon, folder, files, new_face):
+    """What Blender keeps is a number: it means the same model whatever is installed and which face is active."""
+    def numbers():
+        return {item[0]: item[4] for item in addon("model_list").enum_items(None, bpy.context)}
+
+    install(files / "twin.lwae")
+    before = numbers()
+    install(files / "toy.lwae")
+    bpy.ops.lwae.default_model(model="toy.lwae")
+    assert before.items() < numbers().items() and len(set(numbers().values())) == 3
+    new_face(model="twin.lwae")
+    others = addon("operators.switch_model")._other_models
+    chosen = {"model": numbers()["twin.lwae"]}
+    assert {item[0] for item in others(None, bpy.context)} == {"BUNDLED", "toy.lwae"}
+    assert {item[0]: item[4] for item in others(chosen, bpy.context)} == numbers()
+    assert bpy.ops.lwae.switch_model(result="FACE") == {"FINISHED"}, "the first other model"
+    assert bpy.context.object.data.lwae.model_name == "Toy"
+
+
+def test_a_damaged_bundled_model_is_no_obstacle(addon, folder, files, new_face):
+    install(files / "toy.lwae")
+    new_face()
+    model_list, operator = addon("model_list"), addon("operators.switch_model")
+    original = model_list.BUNDLED_PATH
+    model_list.BUNDLED_PATH = folder / "text.lwae"
+    model_list.BUNDLED_PATH.write_text("hello")
+    model_list.clear()
+    try:
+        assert operator._is_model_of("BUNDLED", bpy.context.object.data)
+        assert [item[0] for item in operator._other_models(None, bpy.context)] == ["toy.lwae"]
+        assert operator.LWAE_OT_switch_model.chosen(type("Fake", (), {"model": "BUNDLED"})) is None
+    finally:
+        model_list.BUNDLED_PATH = original
+        model_list.clear()
+
+
 def test_switching_says_why_not(addon, folder, new_face):
     face = new_face()
     with pytest.raises(RuntimeError, match="no other model"):

@@ -103,7 +103,7 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
         """Why it cannot be baked so, as a sentence; "" when it can."""
         if self.frame_end < self.frame_start:
             return "The last frame comes before the first."
-        if self.method == "KEYS" and len(self.frames()) > MOST_KEYS:
+        if self.method != "CACHE" and len(self.frames()) > MOST_KEYS:  # Alembic is written from keys.
             return f"That makes {len(self.frames()):,} shape keys. Bake a point cache instead, or a larger step."
         if self.method == "ALEMBIC" and not bpy.app.build_options.alembic:
             return "This Blender was built without Alembic. Bake a point cache or shape keys instead."

@@ -167,6 +167,9 @@ def test_bad_input_gets_its_sentence(animated):
         bpy.ops.lwae.bake_animation(frame_start=9, frame_end=1)
     with pytest.raises(RuntimeError, match="point cache"):
         bpy.ops.lwae.bake_animation(frame_start=1, frame_end=5000)
+    if bpy.app.build_options.alembic:
+        with pytest.raises(RuntimeError, match="point cache"):
+            bpy.ops.lwae.bake_animation(method="ALEMBIC", frame_start=1, frame_end=5000)
     with pytest.raises(RuntimeError, match="Save this file"):
         bpy.ops.lwae.bake_animation(method="CACHE", folder="//cache/")
     assert len(bpy.data.objects) == 1

@@ -125,7 +125,7 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
                 readers = [stack.enter_context(playback.Reader(context, item)) for item in items]
                 if self.method == "CACHE":
                     folder.mkdir(parents=True, exist_ok=True)
-                    paths = [playback.free_path(folder, item.name, ".pc2") for item in items]
+                    paths = playback.free_paths(folder, [item.name for item in items], ".pc2")
                     counts = [len(item.data.vertices) for item in items]
                     files = [
                         stack.enter_context(
@@ -152,7 +152,7 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
                     yield 0.8 + 0.2 * (number + made / len(frames)) / len(items)
             if self.method == "ALEMBIC":
                 folder.mkdir(parents=True, exist_ok=True)
-                self.export(context, copies, playback.free_path(folder, items[0].name, ".abc"))
+                self.export(context, copies, *playback.free_paths(folder, [items[0].name], ".abc"))
                 return
         except BaseException:
             playback.remove(copies)

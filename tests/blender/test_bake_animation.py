@@ -112,6 +112,24 @@ def test_several_faces_each_once_and_own_modifiers_stay(new_face, tmp_path):
             assert np.abs(evaluated_positions(copy) - wanted).max() < 1e-6
 
 
+def test_faces_of_like_names_get_a_cache_each(new_face, tmp_path):
+    faces = []
+    for number, name in enumerate(("A:b", "A_b", "a?B", "...")):
+        faces.append(new_face(location=(number, 0, 0)))
+        faces[-1].name = name
+        for frame in (1, 3):
+            faces[-1].data.lwae.parts[0].controls[0].value = frame - number
+            faces[-1].data.keyframe_insert(slider_path(0), frame=frame)
+    for face in faces:
+        face.select_set(True)
+    bpy.context.scene.frame_set(3)
+    truth = [positions(face.data) for face in faces]
+    bpy.ops.lwae.bake_animation(method="CACHE", folder=str(tmp_path), frame_start=1, frame_end=3)
+    assert len({path.name.casefold() for path in tmp_path.iterdir()}) == 4
+    for copy, wanted in zip(sorted(bpy.context.selected_objects, key=lambda item: item.location.x), truth, strict=True):
+        check(copy, {3: wanted}, 1e-6)
+
+
 def test_expressions_are_baked_in(animated):
     animated.shape_key_add(name="Basis")
     key = animated.shape_key_add(name="Smile")

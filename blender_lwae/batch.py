@@ -10,7 +10,7 @@ from bpy.props import BoolProperty, BoolVectorProperty, EnumProperty, FloatPrope
 from . import model_list, models
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
-from .properties import MAX_SEED
+from .properties import BESIDE_FILE, MAX_SEED
 from .synth.child import SynthProcess
 from .synth.folder import read_arguments
 from .synth.writers import FORMATS, UNITS
@@ -39,7 +39,7 @@ class LwaeBatchSettings(bpy.types.PropertyGroup):
         description="Where the faces go. A folder of its own for each run",
         default="//faces",
         subtype="DIR_PATH",
-        options={"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (5, 0, 0) else set(),
+        options=BESIDE_FILE,
     )
     kind: EnumProperty(
         name="Faces",

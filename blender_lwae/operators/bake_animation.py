@@ -13,6 +13,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from .. import bake, face, playback
 from ..backend.point_cache import PointCacheWriter
+from ..properties import BESIDE_FILE
 from .common import active_face, poll_face, poll_own_data
 from .stepped import Stepped
 
@@ -44,7 +45,11 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
         min=1,
     )
     folder: StringProperty(
-        name="Folder", description="Where files are written", subtype="DIR_PATH", default="//face_cache/"
+        name="Folder",
+        description="Where files are written",
+        subtype="DIR_PATH",
+        default="//face_cache/",
+        options=BESIDE_FILE,
     )
     hide_faces: BoolProperty(
         name="Hide the Faces",

@@ -7,12 +7,12 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, BoolVectorProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from . import model_list, models
+from . import models
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
 from .properties import BESIDE_FILE, MAX_SEED
 from .synth.child import SynthProcess
-from .synth.folder import read_arguments
+from .synth.folder import read_run
 from .synth.writers import FORMATS, UNITS
 
 MOST_PARTS = 32  # What a vector property holds; models have fewer.
@@ -176,7 +176,8 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
     seed, strength = settings.seed, float(f"{settings.strength:.6g}")
     if asked is not None:
         seed, strength = asked["seed"], asked["strength"]
-    words = ["synth", "--model", str(model_list.by_key("").path), "--out", str(folder(settings)), "--seed", str(seed)]
+    source = model() if asked is None else asked["model"]
+    words = ["synth", "--model", models.tools(source).path, "--out", str(folder(settings)), "--seed", str(seed)]
     words += ["--format", settings.format]
     words += ["--strength", repr(strength)]
     if settings.kind == "RANDOM":
@@ -185,7 +186,7 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
         words += ["--sources", str(settings.sources), "--targets", str(settings.targets)]
     if settings.format != "glb":
         words += ["--units", settings.unit]
-    names = model().part_names
+    names = source.part_names
     chosen = [name for name, use in zip(names, settings.parts, strict=False) if use]
     if not chosen:
         raise LwaeError("Choose at least one part.")
@@ -207,16 +208,18 @@ def face_count(settings: LwaeBatchSettings) -> int:
 
 
 def take_arguments(settings: LwaeBatchSettings) -> dict:
-    """Set the settings to what the run in their folder was asked for, and return that.
+    """Set the settings to what the run in their folder was asked for, and return that, with its FaceModel as "model".
 
     Raises:
-        LwaeError: when there is none, or it is of another version.
+        LwaeError: when there is none, it is of another version, or its model is not installed.
     """
     out = folder(settings)
-    asked = read_arguments(out)
-    if asked is None:
+    found = read_run(out)
+    if found is None:
         raise LwaeError(f"{out} has no faces to continue; choose the folder of an earlier run.")
+    made_with, asked = found
     try:
+        source = _model_of_run(out, made_with["hash"], made_with["name"])
         settings.kind = "COMBINATIONS" if asked["sources"] else "RANDOM"
         if asked["sources"]:
             settings.sources, settings.targets = asked["sources"], asked["targets"]
@@ -224,13 +227,22 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
             settings.count = asked["count"]
         settings.seed, settings.strength = min(asked["seed"], MAX_SEED), asked["strength"]
         settings.format, settings.unit = asked["format"], asked["units"]
-        names = model().part_names
+        names = source.part_names
         settings.parts = [name in asked["parts"] for name in names] + [True] * (MOST_PARTS - len(names))
         settings.portraits = "size" in asked
         settings.size = asked.get("size", settings.size)
+    except LwaeError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise LwaeError(f"{out} was made by another version; continue it with that.") from error
-    return asked
+    return asked | {"model": source}
+
+
+def _model_of_run(out: Path, model_hash: str, name: str) -> FaceModel:
+    try:
+        return models.by_hash(model_hash, name)
+    except LwaeError as error:
+        raise LwaeError(f"{out} was made with the model {name}; install that to continue.") from error
 
 
 def stop() -> None:

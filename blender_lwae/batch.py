@@ -15,7 +15,7 @@ from .synth.child import SynthProcess
 from .synth.folder import read_run
 from .synth.writers import FORMATS, UNITS
 
-MOST_PARTS = 32  # What a vector property holds; models have fewer.
+MOST_PARTS = 32  # What a vector property holds; further ones are always chosen.
 FORMAT_LABELS = {
     "ply": ("PLY", "Binary meshes with quads, quick to write"),
     "npz": ("NumPy Blocks", "64 faces in one .npz file, for programs that learn from them"),
@@ -187,7 +187,7 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
     if settings.format != "glb":
         words += ["--units", settings.unit]
     names = source.part_names
-    chosen = [name for name, use in zip(names, settings.parts, strict=False) if use]
+    chosen = chosen_parts(settings, source)
     if not chosen:
         raise LwaeError("Choose at least one part.")
     if len(chosen) < len(names):
@@ -200,11 +200,16 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
     return words + (["--overwrite"] if overwrite else [])
 
 
+def chosen_parts(settings: LwaeBatchSettings, model: FaceModel) -> list[str]:
+    """Names of the parts that vary or are exchanged."""
+    return [name for index, name in enumerate(model.part_names) if index >= MOST_PARTS or settings.parts[index]]
+
+
 def face_count(settings: LwaeBatchSettings) -> int:
     """How many faces the settings ask for, of all shares."""
     if settings.kind == "RANDOM":
         return settings.count
-    return settings.sources * settings.targets * sum(settings.parts[: model().part_count])
+    return settings.sources * settings.targets * len(chosen_parts(settings, model()))
 
 
 def take_arguments(settings: LwaeBatchSettings) -> dict:
@@ -227,8 +232,8 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
             settings.count = asked["count"]
         settings.seed, settings.strength = min(asked["seed"], MAX_SEED), asked["strength"]
         settings.format, settings.unit = asked["format"], asked["units"]
-        names = source.part_names
-        settings.parts = [name in asked["parts"] for name in names] + [True] * (MOST_PARTS - len(names))
+        chosen = [name in asked["parts"] for name in source.part_names] + [True] * MOST_PARTS
+        settings.parts = chosen[:MOST_PARTS]
         settings.portraits = "size" in asked
         settings.size = asked.get("size", settings.size)
     except LwaeError:

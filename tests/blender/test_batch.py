@@ -168,6 +168,12 @@ def test_resumed_with_the_model_of_the_run(settings, tmp_path, addon):
         bpy.ops.lwae.batch_resume()
 
 
+def test_parts_beyond_the_buttons_are_chosen(settings, addon):
+    settings.parts = [index == 3 for index in range(len(settings.parts))]
+    many = type("Model", (), {"part_names": [str(index) for index in range(34)]})
+    assert addon("batch").chosen_parts(settings, many) == ["3", "32", "33"]
+
+
 def test_resume_needs_a_run(settings, tmp_path, addon):
     assert not bpy.ops.lwae.batch_resume.poll()
     (tmp_path / "panel").mkdir()

@@ -137,6 +137,7 @@ def test_default_of_the_preferences(addon, folder, files):
     assert bpy.context.object.data.lwae.model_name == "Toy"
     items = addon("model_list").enum_items(None, bpy.context)
     assert [item[0] for item in items] == ["toy.lwae", "BUNDLED"], "the default comes first in menus"
+    assert bpy.ops.lwae.remove_model() == {"CANCELLED"} and (folder / "toy.lwae").is_file()
     os.unlink(folder / "toy.lwae")
     addon("model_list").clear()
     bpy.ops.lwae.add_face()

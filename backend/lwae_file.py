@@ -287,6 +287,8 @@ def _check(model: FaceModel) -> None:
         raise LwaeError("it needs vertices, and parts with different names and codes.")
     if not isinstance(model.name, str) or not all(model.part_names):
         raise LwaeError("it or one of its parts has no name.")
+    if any("," in name for name in model.part_names):  # Command lines list parts.
+        raise LwaeError("the name of a part has a comma.")
     if (model.polygon_sizes < 3).any() or model.polygon_sizes.sum(dtype=np.int64) != corners:
         raise LwaeError("the polygon sizes do not fit the polygon corners.")
     if corners and not (0 <= model.polygon_vertices.min() and model.polygon_vertices.max() < n):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import bpy
 
@@ -90,6 +90,33 @@ def move_animation(mesh: bpy.types.Mesh, new_paths: dict[str, str | None]) -> in
         for curve, path in moving:
             curve.data_path = new_paths[path]
     return len(lost)
+
+
+def move_readers(meshes: Iterable[bpy.types.Mesh], new_paths: dict[str, str | None]) -> int:
+    """Let drivers of this file that read properties of meshes read them at new data paths.
+
+    Args:
+        new_paths: as for `move_animation`; drivers of what is gone stay as they are.
+
+    Returns:
+        How many drivers read what is gone.
+    """
+    meshes = set(meshes)
+    users = meshes.union(*bpy.data.user_map(subset=meshes).values())
+    users.update([user.node_tree for user in users if getattr(user, "node_tree", None)])
+    lost = 0
+    for driver in [driver for user in users for driver in _own_drivers(user)]:
+        targets = [target for variable in driver.driver.variables for target in variable.targets]
+        read = [target for target in targets if target.id in meshes and target.data_path in new_paths]
+        lost += any(new_paths[target.data_path] is None for target in read)
+        for target in read:
+            target.data_path = new_paths[target.data_path] or target.data_path
+    return lost
+
+
+def _own_drivers(item: bpy.types.ID) -> Iterable[bpy.types.FCurve]:
+    data = getattr(item, "animation_data", None)
+    return data.drivers if data and not item.library else ()
 
 
 def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh | bpy.types.Key, paths: list[str]) -> int:

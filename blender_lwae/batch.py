@@ -7,15 +7,15 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, BoolVectorProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from . import model_list, models
+from . import models
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
-from .properties import MAX_SEED
+from .properties import BESIDE_FILE, MAX_SEED
 from .synth.child import SynthProcess
-from .synth.folder import read_arguments
+from .synth.folder import read_run
 from .synth.writers import FORMATS, UNITS
 
-MOST_PARTS = 32  # What a vector property holds; models have fewer.
+MOST_PARTS = 32  # What a vector property holds; further ones are always chosen.
 FORMAT_LABELS = {
     "ply": ("PLY", "Binary meshes with quads, quick to write"),
     "npz": ("NumPy Blocks", "64 faces in one .npz file, for programs that learn from them"),
@@ -39,7 +39,7 @@ class LwaeBatchSettings(bpy.types.PropertyGroup):
         description="Where the faces go. A folder of its own for each run",
         default="//faces",
         subtype="DIR_PATH",
-        options={"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (5, 0, 0) else set(),
+        options=BESIDE_FILE,
     )
     kind: EnumProperty(
         name="Faces",
@@ -176,7 +176,8 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
     seed, strength = settings.seed, float(f"{settings.strength:.6g}")
     if asked is not None:
         seed, strength = asked["seed"], asked["strength"]
-    words = ["synth", "--model", str(model_list.by_key("").path), "--out", str(folder(settings)), "--seed", str(seed)]
+    source = model() if asked is None else asked["model"]
+    words = ["synth", "--model", models.tools(source).path, "--out", str(folder(settings)), "--seed", str(seed)]
     words += ["--format", settings.format]
     words += ["--strength", repr(strength)]
     if settings.kind == "RANDOM":
@@ -185,8 +186,8 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
         words += ["--sources", str(settings.sources), "--targets", str(settings.targets)]
     if settings.format != "glb":
         words += ["--units", settings.unit]
-    names = model().part_names
-    chosen = [name for name, use in zip(names, settings.parts, strict=False) if use]
+    names = source.part_names
+    chosen = chosen_parts(settings, source)
     if not chosen:
         raise LwaeError("Choose at least one part.")
     if len(chosen) < len(names):
@@ -199,24 +200,31 @@ def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict 
     return words + (["--overwrite"] if overwrite else [])
 
 
+def chosen_parts(settings: LwaeBatchSettings, model: FaceModel) -> list[str]:
+    """Names of the parts that vary or are exchanged."""
+    return [name for index, name in enumerate(model.part_names) if index >= MOST_PARTS or settings.parts[index]]
+
+
 def face_count(settings: LwaeBatchSettings) -> int:
     """How many faces the settings ask for, of all shares."""
     if settings.kind == "RANDOM":
         return settings.count
-    return settings.sources * settings.targets * sum(settings.parts[: model().part_count])
+    return settings.sources * settings.targets * len(chosen_parts(settings, model()))
 
 
 def take_arguments(settings: LwaeBatchSettings) -> dict:
-    """Set the settings to what the run in their folder was asked for, and return that.
+    """Set the settings to what the run in their folder was asked for, and return that, with its FaceModel as "model".
 
     Raises:
-        LwaeError: when there is none, or it is of another version.
+        LwaeError: when there is none, it is of another version, or its model is not installed.
     """
     out = folder(settings)
-    asked = read_arguments(out)
-    if asked is None:
+    found = read_run(out)
+    if found is None:
         raise LwaeError(f"{out} has no faces to continue; choose the folder of an earlier run.")
+    made_with, asked = found
     try:
+        source = _model_of_run(out, made_with["hash"], made_with["name"])
         settings.kind = "COMBINATIONS" if asked["sources"] else "RANDOM"
         if asked["sources"]:
             settings.sources, settings.targets = asked["sources"], asked["targets"]
@@ -224,13 +232,22 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
             settings.count = asked["count"]
         settings.seed, settings.strength = min(asked["seed"], MAX_SEED), asked["strength"]
         settings.format, settings.unit = asked["format"], asked["units"]
-        names = model().part_names
-        settings.parts = [name in asked["parts"] for name in names] + [True] * (MOST_PARTS - len(names))
+        chosen = [name in asked["parts"] for name in source.part_names] + [True] * MOST_PARTS
+        settings.parts = chosen[:MOST_PARTS]
         settings.portraits = "size" in asked
         settings.size = asked.get("size", settings.size)
+    except LwaeError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise LwaeError(f"{out} was made by another version; continue it with that.") from error
-    return asked
+    return asked | {"model": source}
+
+
+def _model_of_run(out: Path, model_hash: str, name: str) -> FaceModel:
+    try:
+        return models.by_hash(model_hash, name)
+    except LwaeError as error:
+        raise LwaeError(f"{out} was made with the model {name}; install that to continue.") from error
 
 
 def stop() -> None:

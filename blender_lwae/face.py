@@ -46,7 +46,7 @@ def model_of(mesh: bpy.types.Mesh) -> FaceModel:
     Raises:
         LwaeError: when it is not installed or damaged.
     """
-    return models.by_hash(mesh.lwae.model_hash, mesh.lwae.model_name)
+    return models.by_hash(mesh.lwae.model_hash, mesh.lwae.model_name, mesh.lwae.sliders)
 
 
 def make_face(mesh: bpy.types.Mesh, model: FaceModel) -> None:

@@ -5,6 +5,7 @@ only when asked, so that a big folder does not slow Blender's start."""
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,6 +182,11 @@ def clear() -> None:
     _read.clear()
 
 
+def enum_number(key: str) -> int:
+    """What an EnumProperty keeps of a model: the same however many others there are, in whatever order."""
+    return zlib.crc32(key.encode()) & 0x7FFFFFFF
+
+
 _items: list[tuple] = []  # Blender does not keep the strings of dynamic menus.
 
 
@@ -188,9 +194,9 @@ def enum_items(_self, _context) -> list[tuple]:
     """The usable models, the default one first, for an EnumProperty."""
     global _items
     _items = [
-        (item.key, item.facts.name, f"{describe(item.facts)}, {item.path.name}", "USER", index)
-        for index, item in enumerate(usable())
-    ] or [(BUNDLED, "None", "No model is installed", "ERROR", 0)]
+        (item.key, item.facts.name, f"{describe(item.facts)}, {item.path.name}", "USER", enum_number(item.key))
+        for item in usable()
+    ] or [(BUNDLED, "None", "No model is installed", "ERROR", enum_number(BUNDLED))]
     return _items
 
 

@@ -71,6 +71,7 @@ def load(path: str | Path) -> FaceModel:
         advice = "install the add-on again" if path == model_list.BUNDLED_PATH else "install it again"
         raise LwaeError(f"The face model {path.name} is missing; {advice}.") from error
     if key not in _loaded:
+        _drop(path)  # What the file held before.
         try:
             _loaded[key] = load_model(path)
         except LwaeError as error:
@@ -101,32 +102,42 @@ def default() -> FaceModel:
 
 
 # What was looked for in vain, and in which state of the folder, so that panels do not look on each redraw.
-_missing: dict[tuple[str, str], tuple] = {}
+_missing: dict[tuple[str, str, str], tuple] = {}
 
 
-def by_hash(model_hash: str, name: str = "") -> FaceModel:
+def by_hash(model_hash: str, name: str = "", sliders: str = "") -> FaceModel:
     """The model that a face was made with: loaded already, bundled or in the folder of models.
+
+    Files of one hash decode alike but may have different sliders.
 
     Args:
         model_hash: FaceModel.hash of that model.
         name: its name, for the message and to find files whose header does not state the hash.
+        sliders: Tools.sliders of the model that is preferred among those with that hash; "" takes the first.
 
     Raises:
         LwaeError: when no model here has that hash.
     """
-    for result in _loaded.values():
-        if isinstance(result, FaceModel) and result.hash == model_hash:
-            return result
+    first = None
+    for result in [result for result in _loaded.values() if isinstance(result, FaceModel)]:
+        if result.hash == model_hash:
+            if sliders in ("", tools(result).sliders):
+                return result
+            first = first or result
     state = model_list.state_of_folder()
-    if _missing.get((model_hash, name)) != state:
+    if _missing.get((model_hash, name, sliders)) != state:
         for item in model_list.model_list():
             # A header may lie or lack the hash: the model itself decides, but only likely files are loaded.
             likely = item.facts and (item.facts.hash == model_hash if item.facts.hash else item.facts.name == name)
             if likely or item.key == model_list.BUNDLED:
                 model = _loaded_or_none(item.path)
                 if model is not None and model.hash == model_hash:
-                    return model
-        _missing[model_hash, name] = state
+                    if sliders in ("", tools(model).sliders):
+                        return model
+                    first = first or model
+        _missing[model_hash, name, sliders] = state
+    if first is not None:
+        return first
     load(model_list.BUNDLED_PATH)  # Where that one is damaged, its own sentence says so.
     raise LwaeError(
         f"This face needs the model {name or model_hash!r}, which is not installed. Install its file in the add-on's "
@@ -147,12 +158,17 @@ def forget(path: Path) -> list[FaceModel]:
     Returns:
         What was dropped; other modules may hold something of it too.
     """
-    dropped = [_loaded.pop(key) for key in list(_loaded) if key[0] == str(path)]
-    for model in dropped:
-        _tools.pop(id(model), None)
+    dropped = _drop(path)
     model_list.clear()
     _missing.clear()
     return [model for model in dropped if isinstance(model, FaceModel)]
+
+
+def _drop(path: Path) -> list[FaceModel | str]:
+    dropped = [_loaded.pop(key) for key in list(_loaded) if key[0] == str(path)]
+    for model in dropped:
+        _tools.pop(id(model), None)
+    return dropped
 
 
 def tools(model: FaceModel) -> Tools:

@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 from . import animation, bake, writer
+from .backend.files import file_stem
 
 
 class Reader:
@@ -103,9 +104,13 @@ def remove(items: list[bpy.types.Object]) -> None:
             bpy.data.actions.remove(action)
 
 
-def free_path(folder: Path, name: str, suffix: str) -> Path:
-    """A file in a folder that does not exist yet: what played before goes on playing."""
-    path, number = folder / f"{bpy.path.clean_name(name)}{suffix}", 2
-    while path.exists():
-        path, number = folder / f"{bpy.path.clean_name(name)}-{number}{suffix}", number + 1
-    return path
+def free_paths(folder: Path, names: list[str], suffix: str) -> list[Path]:
+    """A file in a folder for each name, which does not exist yet: what played before goes on playing."""
+    paths: dict[str, Path] = {}  # By what tells them apart where case does not.
+    for name in names:
+        stem = file_stem(name) or "Face"
+        path, number = folder / f"{stem}{suffix}", 2
+        while path.exists() or path.name.casefold() in paths:
+            path, number = folder / f"{stem}-{number}{suffix}", number + 1
+        paths[path.name.casefold()] = path
+    return list(paths.values())

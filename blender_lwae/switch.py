@@ -18,6 +18,9 @@ from .backend.errors import LwaeError
 from .backend.face_file import FaceRecord, PartRecord
 from .backend.model import MM_PER_METRE, FaceModel
 
+# Settings that change what the code shows.
+SYMMETRY = ("symmetry", "asymmetry", "random_asymmetry")
+
 
 class Switched(NamedTuple):
     """The mesh that has the new model, what happened, and what was lost on the way."""
@@ -54,9 +57,13 @@ def switch(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> Switche
         records.write_record(target, model, carried.record)
         sentence = f"Sliders of the same name were carried over to the model {model.name}"
         lost = [*carried.left, *_lost_with_mesh(mesh)]
-    animated = animation.move_animation(target, _new_paths(places, _slider_places(target.lwae)))
+    new_paths = _new_paths(places, _slider_places(target.lwae))
+    animated = animation.move_animation(target, new_paths)
     if animated:
         lost.append(f"the animation of {animated} sliders")
+    readers = animation.move_readers((mesh, target), new_paths)
+    if readers:
+        lost.append(f"drivers that read its sliders ({readers})")
     with sync.paused():  # What was animated shows its current values.
         sync.write(target)
     if target is not mesh:
@@ -95,6 +102,10 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
         mesh.lwae.donors.clear()
         face.make_face(mesh, model)
         with sync.paused():
+            if any(getattr(mesh.lwae, name) for name in SYMMETRY):  # The code has what they did.
+                lost.append("the symmetry settings")
+            for name in SYMMETRY:
+                setattr(mesh.lwae, name, 0.0)
             face.store_code(mesh, model, code, range(model.part_count))
             for part in mesh.lwae.parts:
                 part.locked, part.seed = part.name in locked, seeds.get(part.name, 0)

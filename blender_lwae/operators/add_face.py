@@ -31,11 +31,14 @@ class LWAE_OT_add_face(bpy.types.Operator, AddObjectHelper):
         return True
 
     def execute(self, context):
+        is_chosen = self.properties.is_property_set("model")
         try:
-            model = models.by_key(self.model if self.properties.is_property_set("model") else "")
+            model = models.by_key(self.model if is_chosen else "")
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        if not is_chosen:
+            self.model = model_list.default_key()  # The redo panel shows it, and keeps it.
         mesh = mesh_build.new_face_mesh(model, "Face")
         face.make_face(mesh, model)
         sync.write(mesh)

@@ -13,6 +13,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from .. import bake, face, playback
 from ..backend.point_cache import PointCacheWriter
+from ..properties import BESIDE_FILE
 from .common import active_face, poll_face, poll_own_data
 from .stepped import Stepped
 
@@ -44,7 +45,11 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
         min=1,
     )
     folder: StringProperty(
-        name="Folder", description="Where files are written", subtype="DIR_PATH", default="//face_cache/"
+        name="Folder",
+        description="Where files are written",
+        subtype="DIR_PATH",
+        default="//face_cache/",
+        options=BESIDE_FILE,
     )
     hide_faces: BoolProperty(
         name="Hide the Faces",
@@ -96,13 +101,14 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
         if problem:
             self.report({"ERROR"}, problem)
             return {"CANCELLED"}
-        return self.start(context) if self.asked else super().execute(context)
+        asked, self.asked = self.asked, False  # The redo panel runs this again, and that must end before it returns.
+        return self.start(context) if asked else Stepped.execute(self, context)
 
     def problem(self, context) -> str:
         """Why it cannot be baked so, as a sentence; "" when it can."""
         if self.frame_end < self.frame_start:
             return "The last frame comes before the first."
-        if self.method == "KEYS" and len(self.frames()) > MOST_KEYS:
+        if self.method != "CACHE" and len(self.frames()) > MOST_KEYS:  # Alembic is written from keys.
             return f"That makes {len(self.frames()):,} shape keys. Bake a point cache instead, or a larger step."
         if self.method == "ALEMBIC" and not bpy.app.build_options.alembic:
             return "This Blender was built without Alembic. Bake a point cache or shape keys instead."
@@ -124,7 +130,7 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
                 readers = [stack.enter_context(playback.Reader(context, item)) for item in items]
                 if self.method == "CACHE":
                     folder.mkdir(parents=True, exist_ok=True)
-                    paths = [playback.free_path(folder, item.name, ".pc2") for item in items]
+                    paths = playback.free_paths(folder, [item.name for item in items], ".pc2")
                     counts = [len(item.data.vertices) for item in items]
                     files = [
                         stack.enter_context(
@@ -151,7 +157,7 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
                     yield 0.8 + 0.2 * (number + made / len(frames)) / len(items)
             if self.method == "ALEMBIC":
                 folder.mkdir(parents=True, exist_ok=True)
-                self.export(context, copies, playback.free_path(folder, items[0].name, ".abc"))
+                self.export(context, copies, *playback.free_paths(folder, [items[0].name], ".abc"))
                 return
         except BaseException:
             playback.remove(copies)

@@ -80,7 +80,7 @@ class LWAE_OT_remove_model(OfModel, bpy.types.Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def execute(self, _context):
-        item = self.find()
+        item = self.find() if self.model else None  # Without a name it would be the one that new faces get.
         if item is None:
             return {"CANCELLED"}
         if item.key == model_list.BUNDLED or not item.key:

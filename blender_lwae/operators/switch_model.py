@@ -11,14 +11,11 @@ from .common import active_face, poll_face
 
 
 def _other_models(self, context) -> list[tuple]:
-    """All but the one that the face has."""
+    """All but the one that the face has; in the redo panel it has the one that was chosen, which stays."""
     mesh = active_face(context)
+    chosen = self.get("model") if self is not None else None  # Its number: reading the property would come back here.
     items = model_list.enum_items(self, context)
-    known = {item.key: item.facts.hash for item in model_list.usable()}
-    others = [item for item in items if mesh is None or known.get(item[0], "") != mesh.lwae.model_hash]
-    if mesh is not None:
-        others = [item for item in others if not _is_model_of(item[0], mesh)]
-    _others[:] = [(*item[:4], number) for number, item in enumerate(others)] or [
+    _others[:] = [item for item in items if mesh is None or item[4] == chosen or not _is_model_of(item[0], mesh)] or [
         ("NONE", "No Other Model", "Install one in the add-on's preferences", "ERROR", 0)
     ]
     return _others
@@ -30,6 +27,8 @@ _others: list[tuple] = []  # Blender does not keep the strings of dynamic menus.
 def _is_model_of(key: str, mesh: bpy.types.Mesh) -> bool:
     """Files from before headers stated the hash: the bundled one is loaded anyway, others by their name."""
     item = model_list.by_key(key)
+    if item.facts is None:
+        return True  # Nothing to switch to.
     if item.facts.hash:
         return item.facts.hash == mesh.lwae.model_hash
     try:
@@ -77,6 +76,7 @@ the same part and name keep their values"""
         return True
 
     def invoke(self, context, _event):
+        self.take_first(context)
         return context.window_manager.invoke_props_dialog(self, width=380)
 
     def draw(self, context):
@@ -101,13 +101,20 @@ the same part and name keep their values"""
             if self.result == "FACE" and mesh.shape_keys:
                 column.label(text="Shape keys of this face are lost.", icon="ERROR")
 
+    def take_first(self, context) -> None:
+        """The first other model, where none was chosen."""
+        if not self.properties.is_property_set("model"):
+            self.model = _other_models(None, context)[0][0]
+
     def chosen(self) -> model_list.ModelFile | None:
         try:
-            return model_list.by_key(self.model)
+            item = model_list.by_key(self.model)
         except LwaeError:
             return None
+        return item if item.facts else None
 
     def execute(self, context):
+        self.take_first(context)
         item, source = self.chosen(), context.object
         if item is None:
             self.report({"ERROR"}, "There is no such model. Install one in the add-on's preferences.")

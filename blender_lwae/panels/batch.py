@@ -52,7 +52,7 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
 
     def draw_parts(self, layout, settings, model):
         header, body = layout.panel("lwae_batch_parts", default_closed=True)
-        used = sum(settings.parts[: model.part_count])
+        used = len(batch.chosen_parts(settings, model))
         header.label(text="Parts" if used == model.part_count else f"Parts ({used} of {model.part_count})")
         if body is not None:
             body.use_property_split = False

@@ -101,8 +101,8 @@ def _runs(process: str) -> bool:
     return True
 
 
-def read_arguments(out: Path) -> dict | None:
-    """What the run in a folder was asked for, as run.json says; None where there is no run.
+def read_run(out: Path) -> tuple[dict, dict] | None:
+    """The model of the run in a folder, and what it was asked for, as run.json says; None where there is no run.
 
     Raises:
         LwaeError: when run.json is not a record of a run, or cannot be read.
@@ -111,7 +111,7 @@ def read_arguments(out: Path) -> dict | None:
         record = _read_record(out)
     except OSError as error:
         raise LwaeError(f"Cannot read {out / RUN_FILE}: {error.strerror or error}.") from error
-    return record and record["arguments"]
+    return record and (record["model"], record["arguments"])
 
 
 def _read_record(out: Path) -> dict | None:

@@ -184,6 +184,7 @@ CONTROLS = [{"name": name, "part": part, "description": ""} for part in range(3)
         {"parts": "top"},
         {"parts": ["top", "top", "bottom"]},
         {"parts": ["top", "", "bottom"]},
+        {"parts": ["top", "a,b", "bottom"]},
         {"code_sizes": [4, 4, 4.9]},
         {"code_sizes": [4, 4, -4]},
         {"controls": CONTROLS[::-1]},

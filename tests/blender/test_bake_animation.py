@@ -112,6 +112,24 @@ def test_several_faces_each_once_and_own_modifiers_stay(new_face, tmp_path):
             assert np.abs(evaluated_positions(copy) - wanted).max() < 1e-6
 
 
+def test_faces_of_like_names_get_a_cache_each(new_face, tmp_path):
+    faces = []
+    for number, name in enumerate(("A:b", "A_b", "a?B", "...")):
+        faces.append(new_face(location=(number, 0, 0)))
+        faces[-1].name = name
+        for frame in (1, 3):
+            faces[-1].data.lwae.parts[0].controls[0].value = frame - number
+            faces[-1].data.keyframe_insert(slider_path(0), frame=frame)
+    for face in faces:
+        face.select_set(True)
+    bpy.context.scene.frame_set(3)
+    truth = [positions(face.data) for face in faces]
+    bpy.ops.lwae.bake_animation(method="CACHE", folder=str(tmp_path), frame_start=1, frame_end=3)
+    assert len({path.name.casefold() for path in tmp_path.iterdir()}) == 4
+    for copy, wanted in zip(sorted(bpy.context.selected_objects, key=lambda item: item.location.x), truth, strict=True):
+        check(copy, {3: wanted}, 1e-6)
+
+
 def test_expressions_are_baked_in(animated):
     animated.shape_key_add(name="Basis")
     key = animated.shape_key_add(name="Smile")
@@ -167,9 +185,37 @@ def test_bad_input_gets_its_sentence(animated):
         bpy.ops.lwae.bake_animation(frame_start=9, frame_end=1)
     with pytest.raises(RuntimeError, match="point cache"):
         bpy.ops.lwae.bake_animation(frame_start=1, frame_end=5000)
+    if bpy.app.build_options.alembic:
+        with pytest.raises(RuntimeError, match="point cache"):
+            bpy.ops.lwae.bake_animation(method="ALEMBIC", frame_start=1, frame_end=5000)
     with pytest.raises(RuntimeError, match="Save this file"):
         bpy.ops.lwae.bake_animation(method="CACHE", folder="//cache/")
     assert len(bpy.data.objects) == 1
+
+
+def test_changed_in_the_redo_panel_it_is_done_at_once(animated, addon):
+    """Blender calls `execute` of the same operator again, and wants it finished when that returns."""
+    operator = addon("operators.bake_animation").LWAE_OT_bake_animation
+
+    class Asked:
+        execute, steps, frames, problem = operator.execute, operator.steps, operator.frames, operator.problem
+        method, frame_start, frame_end, frame_step, hide_faces, folder = "KEYS", 1, 9, 1, False, ""
+        asked, started = True, 0
+
+        def take_range(self, _context):
+            pass
+
+        def report(self, *_said):
+            pass
+
+        def start(self, _context):
+            self.started += 1
+            return {"RUNNING_MODAL"}
+
+    asked, before = Asked(), len(bpy.data.objects)
+    assert asked.execute(bpy.context) == {"RUNNING_MODAL"} and len(bpy.data.objects) == before
+    assert asked.execute(bpy.context) == {"FINISHED"} and asked.started == 1
+    assert len(bpy.context.object.data.shape_keys.key_blocks) == 9
 
 
 @pytest.mark.parametrize("method", ["KEYS", "CACHE"])

@@ -7,6 +7,9 @@ import time
 import bpy
 import pytest
 
+from backend.lwae_file import save_model
+from tests.toy import toy_model
+
 
 @pytest.fixture
 def settings(tmp_path):
@@ -140,6 +143,35 @@ def test_wrong_settings_get_a_sentence_and_start_nothing(settings, tmp_path, add
         for name, value in before.items():
             setattr(settings, name, value)
     assert not (tmp_path / "panel").exists() and addon("batch").running is None
+
+
+def test_resumed_with_the_model_of_the_run(settings, tmp_path, addon):
+    """Not with the one that new faces get now."""
+    installed = addon("model_list").folder(create=True) / "toy.lwae"
+    toy = toy_model()
+    toy.header["name"] = "Toy"
+    save_model(toy, installed)
+    options = ("--count", "4", "--seed", "5", "--parts", ",".join(toy.part_names[:2]))
+    try:
+        assert addon("cli").main(["synth", "--model", "Toy", "--out", settings.folder, *options]) == 0
+        made = content(tmp_path / "panel")
+        for name in ("face_000002.ply", "faces.csv"):
+            (tmp_path / "panel" / name).unlink()
+        assert addon("batch").model().name == "Adult Heads"
+        assert bpy.ops.lwae.batch_resume() == {"FINISHED"}
+        assert content(tmp_path / "panel") == made
+    finally:
+        addon("models").forget(installed)
+        installed.unlink()
+    addon("models").clear()
+    with pytest.raises(RuntimeError, match="made with the model Toy; install that"):
+        bpy.ops.lwae.batch_resume()
+
+
+def test_parts_beyond_the_buttons_are_chosen(settings, addon):
+    settings.parts = [index == 3 for index in range(len(settings.parts))]
+    many = type("Model", (), {"part_names": [str(index) for index in range(34)]})
+    assert addon("batch").chosen_parts(settings, many) == ["3", "32", "33"]
 
 
 def test_resume_needs_a_run(settings, tmp_path, addon):

@@ -89,6 +89,49 @@ def test_install_add_and_remove(addon, folder, files):
     assert np.abs(seen(mesh) - before).max() > MM
 
 
+def save_toy(path, gain):
+    """A toy whose sliders go `gain` times as far: its hash is the same."""
+    toy = toy_model()
+    toy.header["name"] = "Toy"
+    for control in toy.controls:
+        if control.part != WHOLE:
+            control.direction[:] *= np.float32(gain)
+    save_model(toy, path)
+
+
+def test_files_of_one_hash_are_told_by_their_sliders(addon, folder):
+    models = addon("models")
+    for number, gain in enumerate((1, 0.5)):
+        save_toy(folder / f"{number}.lwae", gain)
+    made = [models.load(folder / f"{number}.lwae") for number in (0, 1)]
+    assert made[0].hash == made[1].hash and models.tools(made[0]).sliders != models.tools(made[1]).sliders
+    moved = []
+    for number in (0, 1):
+        bpy.ops.lwae.add_face(model=f"{number}.lwae")
+        mesh = bpy.context.object.data
+        assert addon("face").model_of(mesh) is made[number] and addon("face").trouble(mesh) is None
+        before = seen(mesh)
+        slide(mesh, 1)
+        moved.append(np.abs(seen(mesh) - before).max())
+    assert moved[0] > 1.5 * moved[1] > 0
+    models.forget(folder / "1.lwae")
+    assert addon("face").model_of(mesh) is not made[1] and addon("face").trouble(mesh) is None, "read again"
+    os.unlink(folder / "1.lwae")
+    models.forget(folder / "1.lwae")
+    assert addon("face").model_of(mesh) is made[0] and addon("face").trouble(mesh).kind == "SLIDERS"
+
+
+def test_a_file_that_is_exported_over_itself_replaces_its_model(addon, folder):
+    models = addon("models")
+    save_toy(folder / "toy.lwae", 1)
+    old = models.load(folder / "toy.lwae")
+    models.tools(old)
+    save_toy(folder / "toy.lwae", 0.25)
+    new = models.load(folder / "toy.lwae")
+    assert models.by_hash(old.hash) is new and id(old) not in models._tools
+    assert [key[0] for key in models._loaded].count(str(folder / "toy.lwae")) == 1
+
+
 def test_default_of_the_preferences(addon, folder, files):
     install(files / "toy.lwae")
     assert bpy.ops.lwae.default_model(model="toy.lwae") == {"FINISHED"}
@@ -96,6 +139,7 @@ def test_default_of_the_preferences(addon, folder, files):
     assert bpy.context.object.data.lwae.model_name == "Toy"
     items = addon("model_list").enum_items(None, bpy.context)
     assert [item[0] for item in items] == ["toy.lwae", "BUNDLED"], "the default comes first in menus"
+    assert bpy.ops.lwae.remove_model() == {"CANCELLED"} and (folder / "toy.lwae").is_file()
     os.unlink(folder / "toy.lwae")
     addon("model_list").clear()
     bpy.ops.lwae.add_face()
@@ -215,6 +259,21 @@ def test_a_sculpted_face_keeps_its_sculpt(addon, folder, files, new_face):
     assert np.abs(seen(mesh) - before).max() > MM
 
 
+def test_asymmetry_of_a_sculpted_face_is_not_doubled(addon, folder, files, new_face):
+    install(files / "twin.lwae")
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=3)
+    mesh.lwae.asymmetry, mesh.lwae.random_asymmetry = 2.0, 2.0
+    mesh.vertices[5].co.z += 0.02
+    mesh.update()
+    before = seen(mesh)
+    sentence, lost = addon("switch").switch(mesh, addon("models").load(folder / "twin.lwae"), False)[1:]
+    assert "the symmetry settings" in lost and mesh.lwae.asymmetry == mesh.lwae.random_asymmetry == 0
+    assert np.abs(seen(mesh) - before).max() < 2e-6
+    offset = np.linalg.norm(addon("face").read_offset(mesh), axis=1).mean()
+    assert offset < 0.5 * MM, sentence
+
+
 def test_a_face_whose_model_is_gone_gets_another(addon, folder, files, new_face):
     install(files / "twin.lwae")
     bpy.ops.lwae.add_face(model="twin.lwae")
@@ -295,6 +354,32 @@ def test_animation_follows_its_sliders_by_name(addon, folder, files, new_face):
     assert np.abs(seen(mesh) - start).max() > 0.5 * MM
 
 
+@pytest.mark.parametrize(("model", "kept", "gone"), [("twin.lwae", -1, 0), ("toy.lwae", 0, -1)])
+def test_drivers_that_read_sliders_follow_them_by_name(addon, folder, files, new_face, model, kept, gone):
+    install(files / model)
+    face = new_face()
+    mesh = face.data
+    nose = [part.name for part in mesh.lwae.parts].index("nose")
+    names = [control.name for control in mesh.lwae.parts[nose].controls]
+    bpy.context.collection.objects.link(follower := bpy.data.objects.new("Follower", None))
+    other = new_face().data
+    kept, gone = kept % len(names), gone % len(names)
+    read = [(mesh, slider_path(nose, kept)), (mesh, slider_path(nose, gone)), (other, slider_path(nose, kept))]
+    for axis, (source, path) in enumerate(read):
+        target = follower.driver_add("location", axis).driver.variables.new().targets[0]
+        target.id_type, target.id, target.data_path = "MESH", source, path
+    bpy.context.view_layer.objects.active = face
+    sentence, lost = addon("switch").switch(mesh, addon("models").load(folder / model), False)[1:]
+    mesh = face.data
+    assert "drivers that read its sliders (1)" in lost, sentence
+    targets = [curve.driver.variables[0].targets[0] for curve in follower.animation_data.drivers]
+    part = [part.name for part in mesh.lwae.parts].index("nose")
+    control = [control.name for control in mesh.lwae.parts[part].controls].index(names[kept])
+    assert (part, control) != (nose, kept)
+    assert targets[0].id == mesh and targets[0].data_path == slider_path(part, control)
+    assert targets[2].id == other and targets[2].data_path == read[2][1]
+
+
 def test_command_line_knows_installed_models(addon, folder, files, capsys, tmp_path):
     install(files / "toy.lwae")
     cli = addon("cli")
@@ -312,6 +397,42 @@ def test_command_line_knows_installed_models(addon, folder, files, capsys, tmp_p
     os.link(files / "toy.lwae", folder / "again.lwae")
     assert cli.main(["info", "--model", "Toy"]) == 2
     assert "2 installed models are called" in capsys.readouterr().err
+
+
+def test_a_chosen_model_stays_chosen_in_menus(addon, folder, files, new_face):
+    """What Blender keeps is a number: it means the same model whatever is installed and which face is active."""
+    def numbers():
+        return {item[0]: item[4] for item in addon("model_list").enum_items(None, bpy.context)}
+
+    install(files / "twin.lwae")
+    before = numbers()
+    install(files / "toy.lwae")
+    bpy.ops.lwae.default_model(model="toy.lwae")
+    assert before.items() < numbers().items() and len(set(numbers().values())) == 3
+    new_face(model="twin.lwae")
+    others = addon("operators.switch_model")._other_models
+    chosen = {"model": numbers()["twin.lwae"]}
+    assert {item[0] for item in others(None, bpy.context)} == {"BUNDLED", "toy.lwae"}
+    assert {item[0]: item[4] for item in others(chosen, bpy.context)} == numbers()
+    assert bpy.ops.lwae.switch_model(result="FACE") == {"FINISHED"}, "the first other model"
+    assert bpy.context.object.data.lwae.model_name == "Toy"
+
+
+def test_a_damaged_bundled_model_is_no_obstacle(addon, folder, files, new_face):
+    install(files / "toy.lwae")
+    new_face()
+    model_list, operator = addon("model_list"), addon("operators.switch_model")
+    original = model_list.BUNDLED_PATH
+    model_list.BUNDLED_PATH = folder / "text.lwae"
+    model_list.BUNDLED_PATH.write_text("hello")
+    model_list.clear()
+    try:
+        assert operator._is_model_of("BUNDLED", bpy.context.object.data)
+        assert [item[0] for item in operator._other_models(None, bpy.context)] == ["toy.lwae"]
+        assert operator.LWAE_OT_switch_model.chosen(type("Fake", (), {"model": "BUNDLED"})) is None
+    finally:
+        model_list.BUNDLED_PATH = original
+        model_list.clear()
 
 
 def test_switching_says_why_not(addon, folder, new_face):

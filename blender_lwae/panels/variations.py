@@ -6,7 +6,6 @@ import bpy
 from .. import face, gallery, shape
 from ..backend.variations import COUNT
 from ..operators.common import active_face
-from ..operators.variations import free_parts
 from .common import FacesTab
 
 COLUMNS = 3
@@ -31,7 +30,7 @@ class LWAE_PT_variations(FacesTab, bpy.types.Panel):
         row.operator("lwae.more_like_this", text="Eight More" if found else "Eight Faces", icon="COMMUNITY")
         row.operator("lwae.close_gallery", text="", icon="X")
         row = layout.row(align=True)
-        row.enabled = face.trouble_seen(mesh) is None and not mesh.library and bool(free_parts(mesh))
+        row.enabled = face.trouble_seen(mesh) is None and not mesh.library and bool(face.free_parts(mesh))
         row.prop(mesh.lwae, "gallery_seed")
         row.prop(mesh.lwae, "difference", slider=True)
         if found is not None:

@@ -130,14 +130,3 @@ def test_the_default_model_is_symmetric():
     change = added - base
     assert np.abs(change).max() > 0.2
     assert np.abs(change + mirrored(change, image)).max() < 0.2 * np.abs(change).max()
-
-
-@pytest.mark.parametrize("name", ["anny", "ict"])
-def test_data_sets_have_symmetric_templates(name):
-    folder = ROOT / "data" / name
-    if not (folder / "template.npz").is_file():
-        pytest.skip(f"no data set {name} here")
-    template = np.load(folder / "template.npz")
-    mean = np.load(folder / "vertices.npy", mmap_mode="r")[::20].mean(axis=0)
-    image = mirror_map(mean, template["polygon_sizes"], template["polygon_vertices"])
-    assert np.linalg.norm(mean - mirrored(mean, image), axis=1).max() < 2

@@ -9,6 +9,8 @@ All that depends on part k lies in its region, where it or a part that it shares
 where rest is the mean and what other parts and blocks add there, and w_k T_j stands still too while k alone moves. So
 a step is two products with matrices of the region's own size, and the rest of the face is left as it is. Nothing is
 subtracted from what was shown before: no error adds up, however long a drag is.
+
+When several parts move at once, `whole_drag` shows the face; terms are then made anew for the next single part.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from .scatter import add_rows, set_rows, take_rows
+from .whole_drag import WholeDrag
 
 if TYPE_CHECKING:
     from .local_network import LocalNumpy
@@ -86,6 +91,7 @@ class Drag:
         self._code: np.ndarray | None = None
         self._terms: list[np.ndarray] = [np.empty(0)] * len(self._slices)  # T_k, flat [3 n_k]
         self._added: list[np.ndarray] = [np.empty(0)] * len(self._blocks)  # what each block adds, [n, 3]
+        self._stale_terms: set[int] = set()  # parts that `_terms` lags behind
         self._stale: set[int] = set()  # blocks that `_added` lags behind
         self._energies = np.zeros((1, sum(len(own) for own in self._shift.own) if self._shift else 0), np.float32)
         self._open: int | None = None  # the part whose rest is known
@@ -108,27 +114,29 @@ class Drag:
         return self._shown.copy()
 
     def _show_all(self, changed: list[int], code: np.ndarray) -> None:
-        network, self._open = self._network, None
+        self._open = None
         for k in changed:
-            self._renew(k, code)
+            self._renew_energies(k, code)
+        self._stale_terms.update(changed)
         self._stale.update(n for n, block in enumerate(self._blocks) if not set(changed).isdisjoint(block.parts))
-        self._renew_blocks(code)
-        self._shown = network.model.mean.copy()
-        amounts = self._amounts()
-        for k, vertices in enumerate(network.vertices):
-            self._shown[vertices] += self._shifted(k, amounts)
-        for block, added in zip(self._blocks, self._added, strict=True):
-            self._shown[block.vertices] += added
+        self._shown = self._whole.decode(code, self._amounts())
+
+    @cached_property
+    def _whole(self) -> WholeDrag:
+        return WholeDrag(self._network)
 
     def _move(self, k: int, code: np.ndarray) -> None:
         """Part k alone has changed."""
         if k not in self._regions:
             self._regions[k] = Region(self._network, k)
         region = self._regions[k]
+        self._renew_energies(k, code)
         if self._open != k:
+            self._stale_terms.discard(k)
+            self._renew_terms(code)
             self._renew_blocks(code)
             self._open_region(k, region)
-        self._renew(k, code)
+        self._terms[k] = code[self._slices[k]] @ self._network.bases[k]
         amounts = self._amounts()
         own = self._shifted(k, amounts)
         coefficients = [self._blocks[number].coefficients(code[None])[0] for number, _ in region.dense]
@@ -136,15 +144,15 @@ class Drag:
             coefficients.append(amounts[0, self._pairs_to[k]])
         field = self._rest.copy() if region.place is not None else self._rest + own
         if region.place is not None:
-            field[region.place] += own
+            add_rows(field, region.place, own)
         if len(region.rows):
             field += (np.concatenate(coefficients) @ region.rows).reshape(-1, 3)
         for number, places in region.sparse:
             self._added[number] = self._blocks[number](code[None])[0]
             self._stale.discard(number)
-            field[places] += self._added[number]
+            add_rows(field, places, self._added[number])
         self._stale.update(number for number, _ in region.dense)
-        self._shown[region.vertices] = field
+        set_rows(self._shown, region.vertices, field)
 
     def _open_region(self, k: int, region: Region) -> None:
         """Sum up what does not move with part k."""
@@ -152,22 +160,26 @@ class Drag:
         amounts = self._amounts()
         if self._shift:
             amounts[:, self._pairs_to[k]] = 0
-        self._rest = self._network.model.mean[region.vertices]
+        self._rest = take_rows(self._network.model.mean, region.vertices)
         for j, here, there in region.overlaps:
-            self._rest[here] += self._shifted(j, amounts)[there]
+            add_rows(self._rest, here, take_rows(self._shifted(j, amounts), there))
             if j in region.neighbours:
                 weight = self._network.model.weights[k, region.vertices[here], None]
                 moving = region.moving[region.neighbours.index(j)]
-                moving[here] = self._terms[j].reshape(-1, 3)[there] * weight
+                set_rows(moving, here, take_rows(self._terms[j], there) * weight)
         for number, here, there in region.foreign:
-            self._rest[here] += self._added[number][there]
+            add_rows(self._rest, here, take_rows(self._added[number], there))
         self._open = k
 
-    def _renew(self, k: int, code: np.ndarray) -> None:
-        own = code[self._slices[k]]
-        self._terms[k] = own @ self._network.bases[k]
+    def _renew_energies(self, k: int, code: np.ndarray) -> None:
         if self._shift:
-            self._energies[0, self._shift.own[k]] = self._shift.energies(own[None], k)[0]
+            own = code[None, self._slices[k]]
+            self._energies[0, self._shift.own[k]] = self._shift.energies(own, k)[0]
+
+    def _renew_terms(self, code: np.ndarray) -> None:
+        for k in self._stale_terms:
+            self._terms[k] = code[self._slices[k]] @ self._network.bases[k]
+        self._stale_terms = set()
 
     def _renew_blocks(self, code: np.ndarray) -> None:
         for number in self._stale:

@@ -20,61 +20,16 @@ import numpy as np
 
 from .borders import BorderShift, border_pairs
 from .errors import LwaeError
+from .local_arrays import check_shapes, part_arrays, residual_arrays
 from .local_drag import Drag
 from .model import FaceModel
+from .residual_blocks import ResidualBlock
 
 # The area weights of all vertices add up to this, so that sigma_n means the same on every mesh.
 REFERENCE_VERTICES = 4096
 # Coordinates of faces that are decoded together: 16 MB; with more of them no more is gained.
 FLOATS_TOGETHER = 1 << 22
 MIN_TOGETHER = 8
-
-
-def silu(x: np.ndarray) -> np.ndarray:
-    """x * sigmoid(x), without overflow for large negative x."""
-    return x / (1 + np.exp(-np.maximum(x, np.float32(-80))))
-
-
-def residual_arrays(model: FaceModel, index: int) -> dict[str, np.ndarray]:
-    """The arrays of one residual block, checked against the model.
-
-    vertices [n], basis [C, n, 3] mm, weight0 [H, in], bias0 [H], weight1 [C, H], bias1 [C], skip [C, in], where
-    `in` is the size of the codes that the block sees.
-
-    Raises:
-        LwaeError: when they do not fit.
-    """
-    prefix = f"residual{index}/"
-    arrays = {name.removeprefix(prefix): a for name, a in model.network.items() if name.startswith(prefix)}
-    parts = model.header["network"]["residuals"][index]["parts"]
-    if not parts or not set(parts) <= set(range(model.part_count)):
-        raise LwaeError(f"residual block {index} belongs to no part.")
-    size = sum(model.code_sizes[part] for part in parts)
-    hidden, coefficients, count = len(arrays["bias0"]), len(arrays["bias1"]), len(arrays["vertices"])
-    expected = {
-        "vertices": (count,),
-        "basis": (coefficients, count, 3),
-        "weight0": (hidden, size),
-        "bias0": (hidden,),
-        "weight1": (coefficients, hidden),
-        "bias1": (coefficients,),
-        "skip": (coefficients, size),
-    }
-    _check_shapes(arrays, expected, f"residual block {index}")
-    _check_vertices(model, arrays["vertices"])
-    return arrays
-
-
-def part_arrays(model: FaceModel, part: int) -> tuple[np.ndarray, np.ndarray]:
-    """The linear basis of one part: vertices [n] and basis float32 [Z_k, n, 3] in mm.
-
-    Raises:
-        LwaeError: when they do not fit the model.
-    """
-    vertices, basis = model.network[f"part{part}/vertices"], model.network[f"part{part}/basis"]
-    _check_shapes({"basis": basis}, {"basis": (model.code_sizes[part], len(vertices), 3)}, f"part {part}")
-    _check_vertices(model, vertices)
-    return vertices, basis.astype(np.float32)
 
 
 def linear_gram(model: FaceModel) -> np.ndarray:
@@ -161,37 +116,6 @@ def _rows(fields: np.ndarray) -> np.ndarray:
     return fields.reshape(len(fields), -1)
 
 
-class ResidualBlock:
-    """Coefficients of a local basis from the codes of one or two parts: a perceptron beside a linear map."""
-
-    def __init__(self, model: FaceModel, index: int):
-        arrays = residual_arrays(model, index)
-        self.parts = model.header["network"]["residuals"][index]["parts"]
-        self.columns = np.concatenate([np.arange(model.code_size)[model.part_slice(p)] for p in self.parts])
-        self.vertices = arrays["vertices"]
-        self.basis = arrays["basis"].astype(np.float32).reshape(len(arrays["basis"]), -1)
-        self.weight0, self.weight1, self.skip = (
-            arrays[name].astype(np.float32).T.copy() for name in ("weight0", "weight1", "skip")
-        )
-        self.bias0, self.bias1 = arrays["bias0"].astype(np.float32), arrays["bias1"].astype(np.float32)
-
-    def coefficients(self, codes: np.ndarray) -> np.ndarray:
-        """Codes [B, D] to coefficients [B, C] of the block's basis."""
-        own = codes[:, self.columns]
-        return silu(own @ self.weight0 + self.bias0) @ self.weight1 + self.bias1 + own @ self.skip
-
-    def jacobian(self, code: np.ndarray) -> np.ndarray:
-        """Derivative of the coefficients by the codes that the block sees, [C, in], at one code [D]."""
-        hidden = code[self.columns] @ self.weight0 + self.bias0
-        sigmoid = 1 / (1 + np.exp(-np.maximum(hidden, np.float32(-80))))
-        slope = sigmoid * (1 + hidden * (1 - sigmoid))
-        return (self.weight0 * slope @ self.weight1 + self.skip).T
-
-    def __call__(self, codes: np.ndarray) -> np.ndarray:
-        """Codes [B, D] to displacements [B, n, 3] in mm of the block's own vertices."""
-        return (self.coefficients(codes) @ self.basis).reshape(len(codes), -1, 3)
-
-
 class LocalNumpy:
     """Decoder and encoder of the `local` preset."""
 
@@ -201,7 +125,7 @@ class LocalNumpy:
         self.iterations = int(config["encoder_iterations"])
         if not (0 <= self.iterations <= 100 and 0 < float(config["sigma_n"]) < math.inf):
             raise LwaeError("its encoder needs 0 to 100 iterations and a noise above 0.")
-        _check_shapes(model.network, {"mass": (model.vertex_count,)}, "the network")
+        check_shapes(model.network, {"mass": (model.vertex_count,)}, "the network")
         if not (model.network["mass"] > 0).all():
             raise LwaeError("its vertices' shares of the surface must be above 0.")
         parts = [part_arrays(model, k) for k in range(model.part_count)]
@@ -268,17 +192,3 @@ class LocalNumpy:
     @cached_property
     def _encoder_matrices(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return encoder_matrices(self.model)
-
-
-def _check_shapes(arrays: dict, expected: dict[str, tuple], what: str) -> None:
-    for name, shape in expected.items():
-        if name not in arrays or arrays[name].shape != shape:
-            found = arrays[name].shape if name in arrays else "missing"
-            raise LwaeError(f"the array {name!r} of {what} is {found} instead of {shape}.")
-
-
-def _check_vertices(model: FaceModel, vertices: np.ndarray) -> None:
-    if vertices.dtype.kind not in "iu" or (
-        len(vertices) and not 0 <= vertices.min() <= vertices.max() < model.vertex_count
-    ):
-        raise LwaeError("its network names a vertex that does not exist.")

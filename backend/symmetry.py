@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import LwaeError
-from .local_network import encoder_gram, inner_products, part_arrays
+from .local_arrays import part_arrays
+from .local_network import encoder_gram, inner_products
 from .model import FaceModel
 from .synthesis import ASYMMETRY, face_rng
 

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from .borders import DIRECTIONS, border_columns, border_energies, border_pairs, border_strength
-from .local_network import encoder_matrices, part_arrays, residual_arrays
+from .local_arrays import part_arrays, residual_arrays
+from .local_network import encoder_matrices
 from .model import FaceModel
 
 GRADIENT_STEPS = 2  # of the encoder's iteration that gradients pass through.

@@ -4,7 +4,8 @@ import pytest
 
 from backend.borders import BorderShift, border_pairs
 from backend.errors import LwaeError
-from backend.local_network import LocalNumpy, part_arrays
+from backend.local_arrays import part_arrays
+from backend.local_network import LocalNumpy
 from tests.toy import toy_model
 
 

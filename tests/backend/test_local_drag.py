@@ -4,6 +4,7 @@ import pytest
 
 from backend.local_network import LocalNumpy
 from backend.lwae_file import load_model
+from backend.model import WHOLE
 from tests.test_default_model import PATH as DEFAULT
 from tests.toy import toy_model
 
@@ -42,6 +43,35 @@ def test_any_path_of_changes_gives_what_a_whole_decode_gives(kind):
             code[model.part_slice(parts[0] if len(parts) else 0)] += 0.1
             shown = network.decode_one(code)
         np.testing.assert_allclose(shown, network.decode(code[None])[0], atol=1e-4, err_msg=f"step {step}, {parts}")
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_slider_of_the_whole_face_shows_what_a_whole_decode_gives(kind):
+    model = MODELS[kind]()
+    network, rng = LocalNumpy(model), np.random.default_rng(0)
+    code = model.prior.sample(rng, 1)[0]
+    network.decode_one(code)
+    for _ in range(4):
+        direction = rng.normal(size=model.code_size) * rng.choice([0, 1], size=model.code_size) / 5
+        for step in range(40):
+            code = code + np.float32(rng.uniform(-0.5, 0.5)) * direction.astype(np.float32)
+            shown = network.decode_one(code)
+            np.testing.assert_allclose(shown, network.decode(code[None])[0], atol=1e-4, err_msg=f"step {step}")
+
+
+def test_a_drag_of_the_whole_face_soon_needs_no_basis(monkeypatch):
+    model = load_model(DEFAULT)
+    network = LocalNumpy(model)
+    code = model.prior.sample(np.random.default_rng(0), 1)[0]
+    direction = next(control.direction for control in model.controls if control.part == WHOLE)
+    for amount in np.linspace(-1, 1, 30):
+        network.decode_one((code + amount * direction).astype(np.float32))
+    expected = LocalNumpy(model).decode((code + np.float32(0.123) * direction)[None].astype(np.float32))[0]
+    network.bases[:] = [None] * model.part_count
+    for block in network.residuals:
+        monkeypatch.setattr(block, "basis", None)
+    shown = network.decode_one((code + np.float32(0.123) * direction).astype(np.float32))
+    np.testing.assert_allclose(shown, expected, atol=1e-4)
 
 
 def test_no_error_adds_up_over_a_long_drag():

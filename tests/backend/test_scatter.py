@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+import numpy as np
+import pytest
+
+from backend.scatter import add_rows, set_rows, take_rows
+
+
+def test_rows_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    field, rows = rng.random((20, 3), dtype=np.float32), rng.random((7, 3), dtype=np.float32)
+    places = rng.permutation(20)[:7]
+    expected = field.copy()
+    expected[places] += rows
+    np.testing.assert_array_equal(take_rows(field, places), field[places])
+    add_rows(field, places, rows)
+    np.testing.assert_array_equal(field, expected)
+    expected[places] = rows
+    set_rows(field, places, rows)
+    np.testing.assert_array_equal(field, expected)
+
+
+def test_rows_of_a_part_of_a_larger_array_are_written_there():
+    whole = np.zeros((2, 5, 3), dtype=np.float32)
+    set_rows(whole[1], np.array([4, 0]), np.ones((2, 3)))
+    np.testing.assert_array_equal(whole[1].sum(axis=1), [3, 0, 0, 0, 3])
+    assert not whole[0].any()
+
+
+def test_a_field_whose_numbers_lie_apart_is_refused_not_copied():
+    with pytest.raises(ValueError):
+        add_rows(np.zeros((3, 5), dtype=np.float32).T, np.array([0]), np.ones((1, 3), dtype=np.float32))

@@ -31,6 +31,7 @@ THEMES = {
     "start_up": 1,
     "batch": 1,
     "parts_and_levels": 1,
+    "default_training": 2,
     "chebyshev": 2,
     "gpu": 2,
 }

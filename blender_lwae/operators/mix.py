@@ -11,7 +11,7 @@ from .. import animation, face, mix, sync
 from ..backend.errors import LwaeError
 from ..backend.mix import OWN
 from ..properties import MAX_SEED
-from .common import active_face, change, poll_own_data, poll_writable_face
+from .common import active_face, change, poll_own_data, poll_unlocked_face, poll_writable_face
 
 
 def _poll(cls, context) -> bool:
@@ -229,16 +229,13 @@ class LWAE_OT_shuffle_parts(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not poll_writable_face(cls, context):
+        if not poll_unlocked_face(cls, context):
             return False
         mesh = active_face(context)
         if mesh.override_library and not len(mesh.lwae.donors):
             return poll_own_data(cls, mesh)
         if not len(mesh.lwae.donors) and not any(face.is_face(item.data) for item in _other_objects(context)):
             cls.poll_message_set("Select other faces too, or add donors: parts come from them.")
-            return False
-        if all(part.locked for part in mesh.lwae.parts):
-            cls.poll_message_set("All parts are locked. Unlock one first.")
             return False
         return True
 

@@ -26,7 +26,7 @@ PLAIN = {"BOOLEAN": bool, "INT": int, "FLOAT": (int, float), "STRING": str, "ENU
 
 
 def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
-    """What a face's properties say.
+    """What a face's properties say. A damaged array (the neck's edge) counts as not set, as it does for the shape.
 
     Args:
         name: that the face goes by.
@@ -56,7 +56,7 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
         donors,
         _plain(state, OWN),
         {control.name: _plain(control, OF_WHOLE) for control in state.whole},
-        {name: shape.decode_numbers(getattr(state, name)).tolist() for name in ARRAYS},
+        {name: shape.sound_numbers(getattr(state, name)).tolist() for name in ARRAYS},
     )
 
 

@@ -274,6 +274,31 @@ def test_asymmetry_of_a_sculpted_face_is_not_doubled(addon, folder, files, new_f
     assert offset < 0.5 * MM, sentence
 
 
+def test_keyframes_of_a_sculpted_face_bring_nothing_back(addon, folder, files, new_face):
+    """Its donors and symmetry go with their animation: the sculpt has what they did."""
+    install(files / "twin.lwae")
+    new_face().name = "Donor"
+    bpy.ops.lwae.randomise_face(seed=9)
+    mesh = new_face().data
+    bpy.ops.lwae.add_donor(name="Donor")
+    for path in ("lwae.donors[0].amounts[0].value", "lwae.asymmetry", slider_path()):
+        owner, _, name = path.rpartition(".")
+        for frame, value in ((1, 1.0), (11, 2.0)):
+            setattr(mesh.path_resolve(owner), name, value)
+            mesh.keyframe_insert(path, frame=frame)
+    bpy.context.scene.frame_set(1)
+    mesh.lwae.donor_index = 5
+    mesh.vertices[5].co.z += 0.02
+    mesh.update()
+    lost = addon("switch").switch(mesh, addon("models").load(folder / "twin.lwae"), False).lost
+    assert {"its donors", "the symmetry settings"} <= set(lost)
+    assert not len(mesh.lwae.donors) and mesh.lwae.donor_index == 0
+    animated = addon("animation").animated_paths(mesh)
+    assert len(animated) == 1 and not any("donors" in path or "asymmetry" in path for path in animated)
+    bpy.context.scene.frame_set(11)
+    assert mesh.lwae.asymmetry == 0
+
+
 def test_a_face_whose_model_is_gone_gets_another(addon, folder, files, new_face):
     install(files / "twin.lwae")
     bpy.ops.lwae.add_face(model="twin.lwae")

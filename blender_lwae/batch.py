@@ -224,7 +224,7 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
         raise LwaeError(f"{out} has no faces to continue; choose the folder of an earlier run.")
     made_with, asked = found
     try:
-        source = _model_of_run(out, made_with["hash"], made_with["name"])
+        source = _model_of_run(out, made_with["hash"], made_with["name"], made_with.get("sliders", ""))
         settings.kind = "COMBINATIONS" if asked["sources"] else "RANDOM"
         if asked["sources"]:
             settings.sources, settings.targets = asked["sources"], asked["targets"]
@@ -243,9 +243,9 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
     return asked | {"model": source}
 
 
-def _model_of_run(out: Path, model_hash: str, name: str) -> FaceModel:
+def _model_of_run(out: Path, model_hash: str, name: str, sliders: str) -> FaceModel:
     try:
-        return models.by_hash(model_hash, name)
+        return models.by_hash(model_hash, name, sliders)
     except LwaeError as error:
         raise LwaeError(f"{out} was made with the model {name}; install that to continue.") from error
 

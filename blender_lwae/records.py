@@ -57,13 +57,23 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
         _plain(state, OWN),
         {control.name: _plain(control, OF_WHOLE) for control in state.whole},
         {name: shape.sound_numbers(getattr(state, name)).tolist() for name in ARRAYS},
+        state.sliders,
     )
+
+
+def model_of(record: FaceRecord) -> FaceModel:
+    """The model that a record is in words of: as for a face, of several files of its hash that with its sliders.
+
+    Raises:
+        LwaeError: when it is not installed or damaged.
+    """
+    return models.by_hash(record.model_hash, record.model_name, record.sliders)
 
 
 def carried_to(record: FaceRecord, model: FaceModel) -> Carried:
     """A record in words of another model, by way of its own where that is installed."""
     try:
-        source = models.decoder(models.by_hash(record.model_hash, record.model_name))
+        source = models.decoder(model_of(record))
     except LwaeError:
         source = None
     return carry_over(record, source, models.decoder(model))

@@ -132,7 +132,7 @@ def _carried_by_names(mesh: bpy.types.Mesh, model: FaceModel) -> Carried:
             )
             for part in state.parts
         }
-        record = FaceRecord(mesh.name, state.model_name, state.model_hash, parts=parts)
+        record = FaceRecord(mesh.name, state.model_name, state.model_hash, parts=parts, sliders=state.sliders)
         record.whole = {control.name: control.value for control in state.whole}
     return records.carried_to(record, model)
 

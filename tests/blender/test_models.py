@@ -121,6 +121,36 @@ def test_files_of_one_hash_are_told_by_their_sliders(addon, folder):
     assert addon("face").model_of(mesh) is made[0] and addon("face").trouble(mesh).kind == "SLIDERS"
 
 
+def test_face_files_and_switching_tell_files_of_one_hash_by_their_sliders(addon, folder, tmp_path):
+    models = addon("models")
+    for number, gain in enumerate((1, 0.5)):
+        save_toy(folder / f"{number}.lwae", gain)
+    shapes = []
+    for number in (0, 1):
+        bpy.ops.lwae.add_face(model=f"{number}.lwae")
+        bpy.ops.lwae.randomise_face(seed=4)
+        slide(bpy.context.object.data, 2)
+        shapes.append(seen(bpy.context.object.data))
+        assert bpy.ops.lwae.export_face(filepath=str(tmp_path / f"{number}.json")) == {"FINISHED"}
+    assert np.abs(shapes[0] - shapes[1]).max() > MM
+    for number in (1, 0):
+        assert bpy.ops.lwae.import_face(filepath=str(tmp_path / f"{number}.json")) == {"FINISHED"}
+        mesh = bpy.context.object.data
+        assert addon("face").model_of(mesh) is models.load(folder / f"{number}.lwae")
+        assert np.abs(seen(mesh) - shapes[number]).max() < 1e-6
+    # The active face is of 0: of the two only 1 is another model.
+    others = [item[0] for item in addon("operators.switch_model")._other_models(None, bpy.context)]
+    assert "1.lwae" in others and "0.lwae" not in others
+    before = values(mesh)
+    switch("1.lwae")
+    mesh = bpy.context.object.data
+    assert addon("face").trouble(mesh) is None and addon("face").model_of(mesh) is models.load(folder / "1.lwae")
+    assert np.abs(seen(mesh) - shapes[0]).max() < 1e-6 and values(mesh) != before
+    # And into a face whose sliders do less.
+    bpy.ops.lwae.import_face(filepath=str(tmp_path / "0.json"), target="ACTIVE")
+    assert np.abs(seen(mesh) - shapes[0]).max() < 1e-6
+
+
 def test_a_file_that_is_exported_over_itself_replaces_its_model(addon, folder):
     models = addon("models")
     save_toy(folder / "toy.lwae", 1)

@@ -5,12 +5,12 @@ import random
 from functools import partial
 
 import bpy
-from bpy.props import FloatProperty, IntProperty, StringProperty
+from bpy.props import FloatProperty, StringProperty
 
 from .. import animation, face, mix, sync
 from ..backend.errors import LwaeError
 from ..backend.mix import OWN
-from ..properties import MAX_SEED
+from ..properties import seed_property
 from .common import active_face, change, poll_own_data, poll_unlocked_face, poll_writable_face
 
 
@@ -219,13 +219,7 @@ class LWAE_OT_shuffle_parts(bpy.types.Operator):
     )
     bl_options = {"REGISTER", "UNDO"}
 
-    seed: IntProperty(
-        name="Seed",
-        description="The same seed and donors give the same face",
-        min=0,
-        max=MAX_SEED,
-        options={"SKIP_SAVE"},
-    )
+    seed: seed_property("The same seed and donors give the same face", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context):

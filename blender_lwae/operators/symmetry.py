@@ -5,10 +5,10 @@ import random
 from functools import partial
 
 import bpy
-from bpy.props import FloatProperty, IntProperty
+from bpy.props import FloatProperty
 
 from .. import analysis, face, sync
-from ..properties import MAX_SEED
+from ..properties import seed_property
 from .common import active_face, change, poll_writable_face
 
 
@@ -27,13 +27,7 @@ class LWAE_OT_randomise_asymmetry(bpy.types.Operator):
     bl_label = "Randomise Asymmetry"
     bl_options = {"REGISTER", "UNDO"}
 
-    seed: IntProperty(
-        name="Seed",
-        description="The same seed gives the same differences",
-        min=0,
-        max=MAX_SEED,
-        options={"SKIP_SAVE"},
-    )
+    seed: seed_property("The same seed gives the same differences", options={"SKIP_SAVE"})
     amount: FloatProperty(
         name="Amount",
         description="How much the sides differ: 1 is as much as usual",

@@ -56,6 +56,21 @@ def difference_property(description: str, **options):
     )
 
 
+def amount_property(description: str, most: float, soft: tuple[float, float], name: str = "Amount", **options):
+    """How much of something, from -most to most; `options` are those of `FloatProperty`."""
+    return FloatProperty(
+        name=name,
+        description=description,
+        min=-most,
+        max=most,
+        soft_min=soft[0],
+        soft_max=soft[1],
+        step=5,
+        precision=2,
+        **options,
+    )
+
+
 def _slider_moved(control, _context) -> None:
     sync.follow(control.id_data)
 
@@ -137,17 +152,11 @@ class LwaeControl(PropertyGroup):
     """One slider."""
 
     name: StringProperty(override=OVERRIDE)
-    value: FloatProperty(
-        name="Amount",
-        description="How much of this: 0 is the average face and 1 a usual difference between people. "
+    value: amount_property(
+        "How much of this: 0 is the average face and 1 a usual difference between people. "
         "Type a number to go beyond 3",
-        default=0.0,
-        min=-100.0,
-        max=100.0,
-        soft_min=-3.0,
-        soft_max=3.0,
-        step=5,
-        precision=2,
+        most=100.0,
+        soft=(-3.0, 3.0),
         override=OVERRIDE,
         update=_slider_moved,
     )
@@ -157,17 +166,11 @@ class LwaeWholeControl(PropertyGroup):
     """One slider of the whole face."""
 
     name: StringProperty(override=OVERRIDE)
-    value: FloatProperty(
-        name="Amount",
-        description="How much of this, in all parts: 0 is the average face and 1 a usual difference between people. "
+    value: amount_property(
+        "How much of this, in all parts: 0 is the average face and 1 a usual difference between people. "
         "Type a number to go beyond 3",
-        default=0.0,
-        min=-100.0,
-        max=100.0,
-        soft_min=-3.0,
-        soft_max=3.0,
-        step=5,
-        precision=2,
+        most=100.0,
+        soft=(-3.0, 3.0),
         override=OVERRIDE,
         update=_slider_moved,
     )
@@ -203,16 +206,10 @@ class LwaeAmount(PropertyGroup):
     """How much of a donor's part."""
 
     name: StringProperty(override=OVERRIDE)
-    value: FloatProperty(
-        name="Amount",
-        description="How much of this part comes from the donor: 0 none, 1 all. Type a number beyond to exaggerate",
-        default=0.0,
-        min=-10.0,
-        max=10.0,
-        soft_min=0.0,
-        soft_max=1.0,
-        step=5,
-        precision=2,
+    value: amount_property(
+        "How much of this part comes from the donor: 0 none, 1 all. Type a number beyond to exaggerate",
+        most=10.0,
+        soft=(0.0, 1.0),
         override=OVERRIDE,
         update=_slider_moved,
     )
@@ -225,15 +222,11 @@ class LwaeDonor(PropertyGroup):
     # float32 [D], as `shape.encode_numbers` writes.
     code: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     amounts: CollectionProperty(type=LwaeAmount, override=OVERRIDE)
-    all_amounts: FloatProperty(
+    all_amounts: amount_property(
+        "How much of this donor in all parts at once that are not locked",
+        most=10.0,
+        soft=(0.0, 1.0),
         name="All Parts",
-        description="How much of this donor in all parts at once that are not locked",
-        min=-10.0,
-        max=10.0,
-        soft_min=0.0,
-        soft_max=1.0,
-        step=5,
-        precision=2,
         options={"SKIP_SAVE"},
         get=_all_amounts,
         set=_set_all_amounts,
@@ -291,16 +284,11 @@ class LwaeFace(PropertyGroup):
         override=OVERRIDE,
         update=_slider_moved,
     )
-    random_asymmetry: FloatProperty(
+    random_asymmetry: amount_property(
+        "Adds differences between the left and right side as people have them: 1 is as much as usual",
+        most=20.0,
+        soft=(0.0, 5.0),
         name="Random",
-        description="Adds differences between the left and right side as people have them: 1 is as much as usual",
-        default=0.0,
-        min=-20.0,
-        max=20.0,
-        soft_min=0.0,
-        soft_max=5.0,
-        step=5,
-        precision=2,
         override=OVERRIDE,
         update=_slider_moved,
     )

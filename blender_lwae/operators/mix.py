@@ -5,12 +5,12 @@ import random
 from functools import partial
 
 import bpy
-from bpy.props import FloatProperty, StringProperty
+from bpy.props import StringProperty
 
 from .. import animation, face, mix, sync
 from ..backend.errors import LwaeError
 from ..backend.mix import OWN
-from ..properties import seed_property
+from ..properties import amount_property, seed_property
 from .common import active_face, change, poll_own_data, poll_unlocked_face, poll_writable_face
 
 
@@ -172,14 +172,11 @@ class LWAE_OT_give_part(bpy.types.Operator):
         description="Donor or object that gives the part; empty for the face's own",
         options={"SKIP_SAVE", "HIDDEN"},
     )
-    amount: FloatProperty(
-        name="Amount",
-        description="How much of the part: 0 none, 1 all. Type a number beyond to exaggerate",
+    amount: amount_property(
+        "How much of the part: 0 none, 1 all. Type a number beyond to exaggerate",
+        most=10.0,
+        soft=(0.0, 1.0),
         default=1.0,
-        min=-10.0,
-        max=10.0,
-        soft_min=0.0,
-        soft_max=1.0,
         options={"SKIP_SAVE"},
     )
 

@@ -14,7 +14,7 @@ from .. import face, gallery, mix, shape, sync, viewport
 from ..backend.variations import COUNT, vary
 from ..properties import MAX_SEED, difference_property, seed_property
 from . import modals
-from .common import active_face, change, poll_unlocked_face
+from .common import active_face, change, poll_any_face, poll_unlocked_face
 
 TICK = 0.03  # Seconds between looks at what the thread has done.
 
@@ -244,11 +244,9 @@ class LWAE_OT_close_gallery(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        mesh = active_face(context)
-        if mesh is None:
-            cls.poll_message_set("Select a face first, or add one with Add > Mesh > Face.")
+        if not poll_any_face(cls, context):
             return False
-        if gallery.of(mesh) is None:
+        if gallery.of(active_face(context)) is None:
             cls.poll_message_set("There is no gallery of this face. Make one with Faces Like This.")
             return False
         return True

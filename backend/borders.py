@@ -135,7 +135,7 @@ class BorderShift:
 
     def energies(self, codes: np.ndarray, part: int) -> np.ndarray:
         """e of the pairs `own[part]`: codes of one part [B, Z_k] to float32 [B, pairs of the part], mm^2."""
-        return ((codes @ self._maps[part]) ** 2).reshape(len(codes), -1, DIRECTIONS).sum(axis=2)
+        return ((codes @ self._maps[part]) ** 2).reshape(len(codes), len(self.own[part]), DIRECTIONS).sum(axis=2)
 
     def balance(self, energies: np.ndarray) -> np.ndarray:
         """e of all pairs to s of all pairs, both [B, pairs]."""

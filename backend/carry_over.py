@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .controls import part_controls, split_code
+from .controls import part_controls, slider_signature, split_code
 from .decoder import Decoder
 from .face_file import DonorRecord, FaceRecord, PartRecord, fits, join_parts, own_code, split_parts
 from .model import WHOLE, FaceModel
@@ -73,6 +73,7 @@ def _empty(record: FaceRecord, model: FaceModel) -> FaceRecord:
         model_name=model.name,
         model_hash=model.hash,
         topology_hash=model.topology_hash,
+        sliders=slider_signature(model),
         parts=parts,
         whole=whole,
         donors=[],
@@ -96,9 +97,12 @@ def _by_vertices(record: FaceRecord, source: Decoder, target: Decoder) -> Carrie
     model = target.model
     result, left = _empty(record, model), []
     codes = [own_code(record, source.model), *(join_parts(source.model, donor.code) for donor in record.donors)]
-    vertices = source.decode(np.stack(codes))
-    encoded = target.encode(vertices)
-    error = float(np.linalg.norm(target.decode(encoded[:1])[0] - vertices[0], axis=1).mean())
+    if source.model.hash == model.hash:  # Only the sliders differ.
+        encoded, error = np.stack(codes), 0.0
+    else:
+        vertices = source.decode(np.stack(codes))
+        encoded = target.encode(vertices)
+        error = float(np.linalg.norm(target.decode(encoded[:1])[0] - vertices[0], axis=1).mean())
     _set_code(result, model, encoded[0])
     for donor, code in zip(record.donors, encoded[1:], strict=True):
         result.donors.append(DonorRecord(donor.name, split_parts(model, code), _amounts(donor, model), donor.settings))

@@ -8,6 +8,8 @@ the latter show is read from the whole code by regression; the parts' controls t
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 
 from .model import WHOLE, FaceModel
@@ -19,6 +21,13 @@ def control_matrix(model: FaceModel) -> np.ndarray:
     for column, control in enumerate(model.controls):
         matrix[model.part_slice(control.part), column] = control.direction
     return matrix
+
+
+def slider_signature(model: FaceModel) -> str:
+    """Identifies a model's sliders: parts, names, order and what each does. Models of one hash may differ in it."""
+    names = repr((model.part_names, [(control.part, control.name) for control in model.controls]))
+    directions = control_matrix(model).astype("<f4")
+    return f"{zlib.crc32(names.encode()):08x}{zlib.crc32(directions.tobytes()):08x}"
 
 
 def part_controls(model: FaceModel, part: int) -> list[int]:

@@ -2,7 +2,7 @@
 """A face as a small JSON text that people can read, compare and mail: what its sliders say, and for which model.
 
     {"format": "lwae-face", "version": 1, "name": "Ada",
-     "model": {"name": ..., "hash": ..., "topology": ...},
+     "model": {"name": ..., "hash": ..., "topology": ..., "sliders": ...},
      "settings": {"seed": 3, ...}, "arrays": {...},
      "whole": {"Age": 0.4}, "whole_settings": {"Age": {"locked": true}},
      "parts": {"nose": {"sliders": {"Width": 0.54, ...}, "settings": {"locked": false, ...}, "rest": [...]}, ...},
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .controls import control_matrix, part_controls
+from .controls import control_matrix, part_controls, slider_signature
 from .errors import LwaeError
 from .files import atomic_write
 from .model import WHOLE, FaceModel
@@ -76,6 +76,7 @@ class FaceRecord:
         donors: faces that are mixed in.
         settings: other properties of the face.
         arrays: numbers that mean something for this model's mesh alone.
+        sliders: the model's `slider_signature`; "" where a file does not say, as older ones.
     """
 
     name: str
@@ -88,6 +89,7 @@ class FaceRecord:
     settings: dict[str, Value] = field(default_factory=dict)
     whole_settings: dict[str, dict[str, Value]] = field(default_factory=dict)
     arrays: dict[str, list[float]] = field(default_factory=dict)
+    sliders: str = ""
 
 
 def fits(record: FaceRecord, model: FaceModel) -> bool:
@@ -95,6 +97,7 @@ def fits(record: FaceRecord, model: FaceModel) -> bool:
     sizes = dict(zip(model.part_names, model.code_sizes, strict=True))
     return (
         record.model_hash == model.hash
+        and record.sliders in ("", slider_signature(model))
         and list(record.parts) == model.part_names
         and list(record.whole) == _slider_names(model, WHOLE)
         and all(list(part.sliders) == _slider_names(model, k) for k, part in enumerate(record.parts.values()))
@@ -141,7 +144,12 @@ def dump_face(record: FaceRecord) -> str:
         "format": FORMAT,
         "version": VERSION,
         "name": record.name,
-        "model": {"name": record.model_name, "hash": record.model_hash, "topology": record.topology_hash},
+        "model": {
+            "name": record.model_name,
+            "hash": record.model_hash,
+            "topology": record.topology_hash,
+            **({"sliders": record.sliders} if record.sliders else {}),
+        },
         "settings": record.settings,
         "arrays": record.arrays,
         "whole": record.whole,
@@ -222,7 +230,8 @@ def load_face(text: str) -> FaceRecord:
         name=_text(content, "name"),
         model_name=_text(model, "name"),
         model_hash=_text(model, "hash"),
-        topology_hash=_text(model, "topology") if "topology" in model else "",
+        topology_hash=_text(model, "topology"),
+        sliders=_text(model, "sliders"),
         parts={name: _part(name, part) for name, part in _entries(content, "parts").items()},
         whole=_numbers_by_name(content, "whole"),
         donors=[_donor(donor) for donor in _typed(content, "donors", list)],

@@ -113,7 +113,7 @@ def inner_products(left: tuple, right: tuple, mass: np.ndarray) -> np.ndarray:
 def _rows(fields: np.ndarray) -> np.ndarray:
     """[B, n, 3] as [B, 3n]. Fields of some vertices are best made with `np.take`: [:, vertices] has another order in
     memory, and would be copied here."""
-    return fields.reshape(len(fields), -1)
+    return fields.reshape(len(fields), math.prod(fields.shape[1:]))  # Not -1: there may be no rows.
 
 
 class LocalNumpy:

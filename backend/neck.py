@@ -56,8 +56,10 @@ class Neck:
 
 def _edges(model: FaceModel) -> tuple[np.ndarray, np.ndarray]:
     """Edges int [E, 2] and in how many polygons each is."""
-    both = np.sort(polygon_sides(model.polygon_sizes, model.polygon_vertices), axis=1)
-    return np.unique(both, axis=0, return_counts=True)
+    both = np.sort(polygon_sides(model.polygon_sizes, model.polygon_vertices), axis=1).astype(np.int64)
+    # As one number each: ten times as fast to sort as pairs.
+    keys, used = np.unique(both[:, 0] * model.vertex_count + both[:, 1], return_counts=True)
+    return np.stack(np.divmod(keys, model.vertex_count), axis=1), used
 
 
 def _neck_edge(mean: np.ndarray, boundary: np.ndarray) -> np.ndarray:
@@ -86,29 +88,11 @@ def _spread(mean: np.ndarray, edges: np.ndarray, edge: np.ndarray) -> tuple[np.n
     """Vertices that follow the edge, int [M], and by how much of each edge vertex, float32 [M, R]."""
     count = len(mean)
     both = np.concatenate([edges, edges[:, ::-1]])
-    lengths = np.linalg.norm(mean[both[:, 0]] - mean[both[:, 1]], axis=1)
-
-    # Distance along mesh edges (Bellman-Ford: the band is a few rows of vertices), and the edge vertex it leads to.
-    distance, nearest = np.full(count, np.inf), np.full(count, -1)
-    distance[edge], nearest[edge] = 0, np.arange(len(edge))
-    row = np.full(count, np.inf)
-    row[edge] = 0
-    while True:
-        reached = distance[both[:, 0]] + lengths
-        order = np.argsort(reached, kind="stable")[::-1]  # The shortest comes last, and wins.
-        best = np.full(count, np.inf)
-        best[both[order, 1]] = reached[order]
-        closer = np.flatnonzero((best < distance - 1e-9) & (best < 2 * BAND))
-        if not len(closer):
-            break
-        source = np.full(count, -1)
-        source[both[order, 1]] = both[order, 0]
-        distance[closer], nearest[closer] = best[closer], nearest[source[closer]]
-    for step in range(1, ROWS + 1):
-        rim = both[row[both[:, 0]] == step - 1, 1]
-        row[rim] = np.minimum(row[rim], step)
+    distance, nearest = _distances(mean, both, edge)
+    row = _rows(both, edge, distance < BAND)
 
     free = np.flatnonzero((row > ROWS) & (distance < BAND))
+    free = free[np.argsort(row[free], kind="stable")]
     stiff = np.flatnonzero((row <= ROWS) & (row > 0))
     moved = np.concatenate([free, stiff])
     weights = np.zeros((len(moved), len(edge)))
@@ -122,14 +106,86 @@ def _spread(mean: np.ndarray, edges: np.ndarray, edge: np.ndarray) -> tuple[np.n
     place[rows] = np.arange(len(rows))
     inside = both[(place[both[:, 0]] >= 0) & (local[both[:, 1]] >= 0)]
     degree = np.bincount(both[:, 0], minlength=count)
-    laplacian = np.zeros((len(rows), len(free) + len(known)))
-    laplacian[place[inside[:, 0]], local[inside[:, 1]]] = 1 / degree[inside[:, 0]]
     own = rows[local[rows] >= 0]
-    laplacian[place[own], local[own]] = -1
-    values = np.concatenate([weights[len(free) :], np.eye(len(edge))])
-    known_part = laplacian[:, len(free) :] @ values
+    # The Laplacian's entries: rows, columns, values.
+    at = np.concatenate([place[inside[:, 0]], place[own]])
+    to = np.concatenate([local[inside[:, 1]], local[own]])
+    value = np.concatenate([1 / degree[inside[:, 0]], np.full(len(own), -1.0)])
     if len(free):
-        # Normal equations: four times as fast as `lstsq`, and as exact as float32 shows.
-        free_part = laplacian[:, : len(free)]
-        weights[: len(free)] = np.linalg.solve(free_part.T @ free_part, -free_part.T @ known_part)
+        is_known = to >= len(free)
+        values = np.concatenate([weights[len(free) :], np.eye(len(edge))])
+        known_part = np.zeros((len(rows), len(edge)))
+        np.add.at(known_part, at[is_known], value[is_known, None] * values[to[is_known] - len(free)])
+        at, to, value = at[~is_known], to[~is_known], value[~is_known]
+        weights[: len(free)] = -_least_squares(at, to, value, known_part, row[free].astype(np.int64) // 2)
     return moved, weights.astype(np.float32)
+
+
+def _distances(mean: np.ndarray, both: np.ndarray, edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance from the edge along mesh edges [N], infinite far away, and the number of the edge vertex it leads to.
+
+    Bellman-Ford: the band is a few rows of vertices.
+    """
+    lengths = np.linalg.norm(mean[both[:, 0]] - mean[both[:, 1]], axis=1)
+    distance, nearest = np.full(len(mean), np.inf), np.full(len(mean), -1)
+    distance[edge], nearest[edge] = 0, np.arange(len(edge))
+    while True:
+        reached = distance[both[:, 0]] + lengths
+        better = np.flatnonzero(reached < np.minimum(distance[both[:, 1]] - 1e-9, 2 * BAND))
+        if not len(better):
+            return distance, nearest
+        better = better[np.argsort(reached[better], kind="stable")[::-1]]  # The shortest comes last, and wins.
+        source, closer = both[better].T
+        came = np.full(len(mean), -1)
+        came[closer] = source
+        distance[closer] = reached[better]
+        closer = np.unique(closer)
+        nearest[closer] = nearest[came[closer]]
+
+
+def _rows(both: np.ndarray, edge: np.ndarray, band: np.ndarray) -> np.ndarray:
+    """How many mesh edges each vertex is from the neck's edge, float [N]; infinite farther off than all of the band."""
+    row = np.full(len(band), np.inf)
+    row[edge] = step = 0
+    while step < ROWS or np.isinf(row[band]).any():
+        step += 1
+        rim = both[row[both[:, 0]] == step - 1, 1]
+        row[rim] = np.minimum(row[rim], step)
+    return row
+
+
+def _least_squares(
+    at: np.ndarray, to: np.ndarray, value: np.ndarray, target: np.ndarray, block: np.ndarray
+) -> np.ndarray:
+    """The x, float64 [n, R], of least |A x - target|^2, by normal equations whose blocks lie beside the diagonal.
+
+    Twenty times as fast as all at once on a head of 53,215 vertices, and as exact as float32 shows.
+
+    Args:
+        at, to, value: entries of A: rows, columns, values.
+        target: float64 [m, R].
+        block: int [n], ascending: no row of A has entries in two blocks that are no neighbours.
+    """
+    starts = np.flatnonzero(np.diff(block, prepend=-1))
+    ends = np.append(starts[1:], len(block))
+    solved, beyond, before = [], [], None
+    for start, end, last in zip(starts, ends, np.append(ends[1:], len(block)), strict=True):
+        rows = np.unique(at[(to >= start) & (to < end)])
+        place = np.full(len(target), -1)
+        place[rows] = np.arange(len(rows))
+        inside = (place[at] >= 0) & (to >= start) & (to < last)
+        matrix = np.zeros((len(rows), last - start))
+        matrix[place[at[inside]], to[inside] - start] = value[inside]
+        own = matrix[:, : end - start].T
+        normal, right = own @ matrix, own @ target[rows]
+        diagonal, off = normal[:, : end - start], normal[:, end - start :]
+        if before is not None:  # What the block before leaves of this one.
+            diagonal = diagonal - before.T @ beyond[-1]
+            right -= before.T @ solved[-1]
+        both = np.linalg.solve(diagonal, np.concatenate([off, right], axis=1))
+        beyond.append(both[:, : off.shape[1]])
+        solved.append(both[:, off.shape[1] :])
+        before = off
+    for index in reversed(range(len(solved) - 1)):
+        solved[index] -= beyond[index] @ solved[index + 1]
+    return np.concatenate(solved)

@@ -76,6 +76,19 @@ def remove_runtime(folder: str | os.PathLike) -> threading.Thread:
                 raise LwaeError(
                     f"The GPU runtime is in use ({error.strerror or error}); restart Blender and remove it again."
                 ) from error
+    return _start_clearing(folder)
+
+
+def clear_removed(folder: str | os.PathLike) -> threading.Thread | None:
+    """Go on with what `remove_runtime` had begun when Blender ended: a thread, or None when nothing is left of it.
+
+    One look at the folder; it need not exist.
+    """
+    folder = Path(folder)
+    return _start_clearing(folder) if next(folder.glob(f"{REMOVED}-*"), None) else None
+
+
+def _start_clearing(folder: Path) -> threading.Thread:
     thread = threading.Thread(target=_clear_removed, args=(folder,), daemon=True)
     thread.start()
     return thread

@@ -37,12 +37,18 @@ class TorchDecoder:
     @torch.inference_mode()
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes float32 [B, D] to vertices float32 [B, N, 3] in mm."""
-        return self._network.decode(self._tensor(codes, "codes")).cpu().numpy()
+        batch = self._tensor(codes, "codes")
+        if not len(batch):  # Which layers of the preset `paper` refuse.
+            return np.zeros((0, self.model.vertex_count, 3), dtype=np.float32)
+        return self._network.decode(batch).cpu().numpy()
 
     @torch.inference_mode()
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D]."""
-        return self._network.encode(self._tensor(vertices, "vertices")).cpu().numpy()
+        batch = self._tensor(vertices, "vertices")
+        if not len(batch):
+            return np.zeros((0, self.model.code_size), dtype=np.float32)
+        return self._network.encode(batch).cpu().numpy()
 
     def _tensor(self, batch: np.ndarray, what: str) -> torch.Tensor:
         return torch.as_tensor(checked_batch(self.model, batch, what), device=self.device)

@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, BoolVectorProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, BoolVectorProperty, EnumProperty, IntProperty, StringProperty
 
 from . import models
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
-from .properties import BESIDE_FILE, MAX_SEED
+from .properties import BESIDE_FILE, MAX_SEED, seed_property, strength_property
 from .synth.child import SynthProcess
 from .synth.folder import read_run
 from .synth.writers import FORMATS, UNITS
@@ -63,20 +63,8 @@ class LwaeBatchSettings(bpy.types.PropertyGroup):
         soft_max=100,
         options=set(),
     )
-    seed: IntProperty(
-        name="Seed", description="The same seed gives the same faces", min=0, max=MAX_SEED, options=set()
-    )
-    strength: FloatProperty(
-        name="Strength",
-        description="How far random faces go from the average: 1 varies like real people",
-        default=1.0,
-        min=0.0,
-        max=10.0,
-        soft_max=1.5,
-        precision=2,
-        subtype="FACTOR",
-        options=set(),
-    )
+    seed: seed_property("The same seed gives the same faces", options=set())
+    strength: strength_property(most=10.0, options=set())
     parts: BoolVectorProperty(
         name="Parts",
         description="Which parts vary, to fit an otherwise average face; of combinations, which are exchanged",
@@ -224,7 +212,7 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
         raise LwaeError(f"{out} has no faces to continue; choose the folder of an earlier run.")
     made_with, asked = found
     try:
-        source = _model_of_run(out, made_with["hash"], made_with["name"])
+        source = _model_of_run(out, made_with["hash"], made_with["name"], made_with.get("sliders", ""))
         settings.kind = "COMBINATIONS" if asked["sources"] else "RANDOM"
         if asked["sources"]:
             settings.sources, settings.targets = asked["sources"], asked["targets"]
@@ -243,9 +231,9 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
     return asked | {"model": source}
 
 
-def _model_of_run(out: Path, model_hash: str, name: str) -> FaceModel:
+def _model_of_run(out: Path, model_hash: str, name: str, sliders: str) -> FaceModel:
     try:
-        return models.by_hash(model_hash, name)
+        return models.by_hash(model_hash, name, sliders)
     except LwaeError as error:
         raise LwaeError(f"{out} was made with the model {name}; install that to continue.") from error
 

@@ -18,7 +18,7 @@ import bpy
 import numpy as np
 
 from . import model_list
-from .backend.controls import part_controls
+from .backend.controls import part_controls, slider_signature
 from .backend.errors import LwaeError
 from .backend.lwae_file import load_model
 from .backend.model import WHOLE, FaceModel
@@ -261,7 +261,12 @@ def _record(job: Job) -> dict:
         arguments["size"] = job.thumbnail_size
     layout = {name: list(plan.model.part_offsets[k : k + 2]) for k, name in enumerate(plan.model.part_names)}
     return {
-        "model": {"name": plan.model.name, "hash": plan.model.hash, "sampling_hash": sampling_hash(plan.model)},
+        "model": {
+            "name": plan.model.name,
+            "hash": plan.model.hash,
+            "sliders": slider_signature(plan.model),
+            "sampling_hash": sampling_hash(plan.model),
+        },
         "arguments": arguments,
         "code_columns": {name: [int(first), int(end)] for name, (first, end) in layout.items()},
         "made_with": {

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import bpy
 import numpy as np
 
-from . import models, shape, writer
+from . import animation, models, shape, writer
 from .backend.controls import part_controls, read_whole, split_code
 from .backend.errors import LwaeError
 from .backend.model import WHOLE, FaceModel
@@ -147,6 +147,21 @@ def keep_code(mesh: bpy.types.Mesh, model: FaceModel, was: np.ndarray, parts: li
         for index in parts:
             rest[model.part_slice(index)] += off[model.part_slice(index)]
         mesh.lwae.rest = shape.encode_numbers(rest) if rest.any() else ""
+
+
+def clear_settings(mesh: bpy.types.Mesh) -> bool:
+    """Set what acts beside the code (symmetry) to 0, with its animation; for a code that has what it did.
+
+    Returns:
+        Whether there was something.
+    """
+    paths = {name: f"lwae.{name}" for name in shape.SETTINGS}
+    animated = animation.animated_paths(mesh).intersection(paths.values())
+    found = bool(animated) or any(getattr(mesh.lwae, name) for name in paths)
+    for name, path in paths.items():
+        animation.remove_animation(mesh, path)
+        setattr(mesh.lwae, name, 0.0)
+    return found
 
 
 def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:

@@ -102,6 +102,13 @@ def remove_donor(mesh: bpy.types.Mesh, index: int) -> None:
     state.donor_index = max(0, min(state.donor_index, len(state.donors) - 1))
 
 
+def remove_donors(mesh: bpy.types.Mesh) -> None:
+    """Remove all donors with the animation of their amounts."""
+    animation.remove_animation(mesh, "lwae.donors[")
+    mesh.lwae.donors.clear()
+    mesh.lwae.donor_index = 0
+
+
 def give_part(mesh: bpy.types.Mesh, part: int, donor: int) -> list[str]:
     """Let one donor, or `OWN`, give a part, and nobody else.
 
@@ -159,9 +166,7 @@ def bake(mesh: bpy.types.Mesh) -> list[str]:
     model = face.model_of(mesh)
     with sync.paused():
         paths = face.store_code(mesh, model, shape.read_code(mesh, model), range(model.part_count))
-        animation.remove_animation(mesh, "lwae.donors[")
-        mesh.lwae.donors.clear()
-        mesh.lwae.donor_index = 0
+        remove_donors(mesh)
     return [path for path in paths if ".donors[" not in path]
 
 

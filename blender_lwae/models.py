@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from . import model_list, runtime
-from .backend.controls import control_matrix
+from .backend.controls import control_matrix, slider_signature
 from .backend.decoder import Decoder
 from .backend.errors import LwaeError
 from .backend.expressions import Follower
@@ -34,7 +33,7 @@ class Tools:
         model: the model itself.
         decoder: its decoder.
         controls: float32 [D, number of controls], the directions of all sliders.
-        sliders: identifies its sliders: parts, names, order and what each does.
+        sliders: its `slider_signature`.
         expressions: its facial actions on any face.
         path: the file it came from; "" when it came from none.
     """
@@ -174,9 +173,7 @@ def _drop(path: Path) -> list[FaceModel | str]:
 def tools(model: FaceModel) -> Tools:
     """The decoder of a model and what else is made once for it."""
     if id(model) not in _tools:
-        names = repr((model.part_names, [(control.part, control.name) for control in model.controls]))
-        controls = control_matrix(model)
-        sliders = f"{zlib.crc32(names.encode()):08x}{zlib.crc32(controls.astype('<f4').tobytes()):08x}"
+        controls, sliders = control_matrix(model), slider_signature(model)
         follower = Follower(model.expressions, model.mean, model.skin)
         path = next((key[0] for key, result in _loaded.items() if result is model), "")
         _tools[id(model)] = Tools(model, NumpyDecoder(model), controls, sliders, follower, path)

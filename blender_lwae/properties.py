@@ -22,6 +22,55 @@ MAX_SEED = 2**31 - 1
 BESIDE_FILE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (5, 0, 0) else set()
 
 
+def seed_property(description: str, name: str = "Seed", **options):
+    """A seed, of a face or of an operator; `options` are those of `IntProperty`."""
+    return IntProperty(name=name, description=description, min=0, max=MAX_SEED, **options)
+
+
+def strength_property(description: str = "", most: float = 3.0, **options):
+    """How far random faces go, of a face or of an operator; `options` are those of `FloatProperty`."""
+    return FloatProperty(
+        name="Strength",
+        description=description or "How far random faces go from the average: 1 varies like real people",
+        default=1.0,
+        min=0.0,
+        max=most,
+        soft_max=1.5,
+        precision=2,
+        subtype="FACTOR",
+        **options,
+    )
+
+
+def difference_property(description: str, **options):
+    """How much faces differ, of a face or of an operator; `options` are those of `FloatProperty`."""
+    return FloatProperty(
+        name="Difference",
+        description=description,
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        precision=2,
+        subtype="FACTOR",
+        **options,
+    )
+
+
+def amount_property(description: str, most: float, soft: tuple[float, float], name: str = "Amount", **options):
+    """How much of something, from -most to most; `options` are those of `FloatProperty`."""
+    return FloatProperty(
+        name=name,
+        description=description,
+        min=-most,
+        max=most,
+        soft_min=soft[0],
+        soft_max=soft[1],
+        step=5,
+        precision=2,
+        **options,
+    )
+
+
 def _slider_moved(control, _context) -> None:
     sync.follow(control.id_data)
 
@@ -103,17 +152,11 @@ class LwaeControl(PropertyGroup):
     """One slider."""
 
     name: StringProperty(override=OVERRIDE)
-    value: FloatProperty(
-        name="Amount",
-        description="How much of this: 0 is the average face and 1 a usual difference between people. "
+    value: amount_property(
+        "How much of this: 0 is the average face and 1 a usual difference between people. "
         "Type a number to go beyond 3",
-        default=0.0,
-        min=-100.0,
-        max=100.0,
-        soft_min=-3.0,
-        soft_max=3.0,
-        step=5,
-        precision=2,
+        most=100.0,
+        soft=(-3.0, 3.0),
         override=OVERRIDE,
         update=_slider_moved,
     )
@@ -123,17 +166,11 @@ class LwaeWholeControl(PropertyGroup):
     """One slider of the whole face."""
 
     name: StringProperty(override=OVERRIDE)
-    value: FloatProperty(
-        name="Amount",
-        description="How much of this, in all parts: 0 is the average face and 1 a usual difference between people. "
+    value: amount_property(
+        "How much of this, in all parts: 0 is the average face and 1 a usual difference between people. "
         "Type a number to go beyond 3",
-        default=0.0,
-        min=-100.0,
-        max=100.0,
-        soft_min=-3.0,
-        soft_max=3.0,
-        step=5,
-        precision=2,
+        most=100.0,
+        soft=(-3.0, 3.0),
         override=OVERRIDE,
         update=_slider_moved,
     )
@@ -155,11 +192,9 @@ class LwaePart(PropertyGroup):
         override=OVERRIDE,
         options=set(),
     )
-    seed: IntProperty(
+    seed: seed_property(
+        "Number that this part was last randomised from. Type one to get that part again",
         name="Part Seed",
-        description="Number that this part was last randomised from. Type one to get that part again",
-        min=0,
-        max=MAX_SEED,
         override=OVERRIDE,
         options=set(),
         update=_part_seed_typed,
@@ -171,16 +206,10 @@ class LwaeAmount(PropertyGroup):
     """How much of a donor's part."""
 
     name: StringProperty(override=OVERRIDE)
-    value: FloatProperty(
-        name="Amount",
-        description="How much of this part comes from the donor: 0 none, 1 all. Type a number beyond to exaggerate",
-        default=0.0,
-        min=-10.0,
-        max=10.0,
-        soft_min=0.0,
-        soft_max=1.0,
-        step=5,
-        precision=2,
+    value: amount_property(
+        "How much of this part comes from the donor: 0 none, 1 all. Type a number beyond to exaggerate",
+        most=10.0,
+        soft=(0.0, 1.0),
         override=OVERRIDE,
         update=_slider_moved,
     )
@@ -193,15 +222,11 @@ class LwaeDonor(PropertyGroup):
     # float32 [D], as `shape.encode_numbers` writes.
     code: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     amounts: CollectionProperty(type=LwaeAmount, override=OVERRIDE)
-    all_amounts: FloatProperty(
+    all_amounts: amount_property(
+        "How much of this donor in all parts at once that are not locked",
+        most=10.0,
+        soft=(0.0, 1.0),
         name="All Parts",
-        description="How much of this donor in all parts at once that are not locked",
-        min=-10.0,
-        max=10.0,
-        soft_min=0.0,
-        soft_max=1.0,
-        step=5,
-        precision=2,
         options={"SKIP_SAVE"},
         get=_all_amounts,
         set=_set_all_amounts,
@@ -229,11 +254,8 @@ class LwaeFace(PropertyGroup):
         override=OVERRIDE,
         options=set(),
     )
-    mix_seed: IntProperty(
-        name="Seed",
-        description="Number that the parts were last shuffled from. Type one to get that shuffle of these donors again",
-        min=0,
-        max=MAX_SEED,
+    mix_seed: seed_property(
+        "Number that the parts were last shuffled from. Type one to get that shuffle of these donors again",
         override=OVERRIDE,
         options=set(),
         update=_mix_seed_typed,
@@ -262,24 +284,16 @@ class LwaeFace(PropertyGroup):
         override=OVERRIDE,
         update=_slider_moved,
     )
-    random_asymmetry: FloatProperty(
+    random_asymmetry: amount_property(
+        "Adds differences between the left and right side as people have them: 1 is as much as usual",
+        most=20.0,
+        soft=(0.0, 5.0),
         name="Random",
-        description="Adds differences between the left and right side as people have them: 1 is as much as usual",
-        default=0.0,
-        min=-20.0,
-        max=20.0,
-        soft_min=0.0,
-        soft_max=5.0,
-        step=5,
-        precision=2,
         override=OVERRIDE,
         update=_slider_moved,
     )
-    asymmetry_seed: IntProperty(
-        name="Seed",
-        description="Another number gives other differences between left and right",
-        min=0,
-        max=MAX_SEED,
+    asymmetry_seed: seed_property(
+        "Another number gives other differences between left and right",
         override=OVERRIDE,
         options=set(),
         update=_slider_moved,
@@ -310,44 +324,21 @@ class LwaeFace(PropertyGroup):
     # belong to the positions, and those come from the library again when a file is opened.
     applied: StringProperty(options={"HIDDEN"})
     stamp: StringProperty(options={"HIDDEN"})
-    seed: IntProperty(
-        name="Seed",
-        description="Number that this face was last randomised from. Type one to get that face again",
-        min=0,
-        max=MAX_SEED,
+    seed: seed_property(
+        "Number that this face was last randomised from. Type one to get that face again",
         override=OVERRIDE,
         options=set(),
         update=_seed_typed,
     )
-    strength: FloatProperty(
-        name="Strength",
-        description="How far random faces go from the average: 1 varies like real people",
-        default=1.0,
-        min=0.0,
-        soft_max=1.5,
-        max=3.0,
-        precision=2,
-        subtype="FACTOR",
+    strength: strength_property(override=OVERRIDE, options=set())
+    difference: difference_property(
+        "How much faces like this one differ from it: 0 not at all, 1 as much as two people do",
         override=OVERRIDE,
         options=set(),
     )
-    difference: FloatProperty(
-        name="Difference",
-        description="How much faces like this one differ from it: 0 not at all, 1 as much as two people do",
-        default=0.5,
-        min=0.0,
-        max=1.0,
-        precision=2,
-        subtype="FACTOR",
-        override=OVERRIDE,
-        options=set(),
-    )
-    gallery_seed: IntProperty(
-        name="Seed",
-        description="Number of the first face that More Like This drew; the others have the numbers after it. "
+    gallery_seed: seed_property(
+        "Number of the first face that More Like This drew; the others have the numbers after it. "
         "Type one to get these faces again",
-        min=0,
-        max=MAX_SEED,
         override=OVERRIDE,
         options=set(),
         update=_gallery_seed_typed,

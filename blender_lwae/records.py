@@ -26,7 +26,7 @@ PLAIN = {"BOOLEAN": bool, "INT": int, "FLOAT": (int, float), "STRING": str, "ENU
 
 
 def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
-    """What a face's properties say.
+    """What a face's properties say. A damaged array (the neck's edge) counts as not set, as it does for the shape.
 
     Args:
         name: that the face goes by.
@@ -56,14 +56,24 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
         donors,
         _plain(state, OWN),
         {control.name: _plain(control, OF_WHOLE) for control in state.whole},
-        {name: shape.decode_numbers(getattr(state, name)).tolist() for name in ARRAYS},
+        {name: shape.sound_numbers(getattr(state, name)).tolist() for name in ARRAYS},
+        state.sliders,
     )
+
+
+def model_of(record: FaceRecord) -> FaceModel:
+    """The model that a record is in words of: as for a face, of several files of its hash that with its sliders.
+
+    Raises:
+        LwaeError: when it is not installed or damaged.
+    """
+    return models.by_hash(record.model_hash, record.model_name, record.sliders)
 
 
 def carried_to(record: FaceRecord, model: FaceModel) -> Carried:
     """A record in words of another model, by way of its own where that is installed."""
     try:
-        source = models.decoder(models.by_hash(record.model_hash, record.model_name))
+        source = models.decoder(model_of(record))
     except LwaeError:
         source = None
     return carry_over(record, source, models.decoder(model))

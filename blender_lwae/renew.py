@@ -23,7 +23,8 @@ def renew_sliders(mesh: bpy.types.Mesh) -> None:
     """Give a face today's sliders of its model; it keeps its shape, and its locks, seeds and kept edit.
 
     An edit by hand that was not kept yet is kept as an offset. Sliders show the face as it was seen, symmetry included,
-    so the settings of that go to 0. Donors that can be read stay, with amounts of 0 and without their animation.
+    so the settings of that go to 0, without their animation. Donors that can be read stay, with amounts of 0 and
+    without their animation.
 
     Raises:
         LwaeError: when the mesh cannot be read or written.
@@ -43,8 +44,7 @@ def renew_sliders(mesh: bpy.types.Mesh) -> None:
         for part in state.parts:
             if part.name in memory:
                 part.locked, part.seed = memory[part.name]
-        for setting in shape.SETTINGS:
-            setattr(state, setting, 0)
+        face.clear_settings(mesh)
         _renew_donors(mesh, model)
         face.store_code(mesh, model, code, range(model.part_count))
         for control in state.whole:  # Only now: kept ones would have stayed at 0.

@@ -19,7 +19,7 @@ from .backend.decoder import Decoder
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
 from .backend.numpy_decoder import NumpyDecoder
-from .backend.runtime_install import RuntimeInstall, runtime_python
+from .backend.runtime_install import RuntimeInstall, clear_removed, runtime_python
 from .backend.worker_client import Worker
 from .backend.worker_decoder import FallbackDecoder, WorkerDecoder
 
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LOG_NAME = "worker.log"
 POLL_SECONDS = 0.5
+CLEAN_UP_AFTER = 10.0  # Seconds after the start, when Blender has nothing more to do for it.
 PATIENCE = 3.0  # Seconds for an installation to clean up at the end; the next one does it otherwise.
 
 
@@ -235,12 +236,20 @@ def end() -> None:
     stop()
 
 
+def clean_up() -> None:
+    """Remove, in a thread, what is left of a runtime that was deleted just before Blender ended."""
+    clear_removed(folder(create=False))
+
+
 def register() -> None:
     atexit.register(end)
+    if not bpy.app.background:
+        bpy.app.timers.register(clean_up, first_interval=CLEAN_UP_AFTER, persistent=True)
 
 
 def unregister() -> None:
     atexit.unregister(end)
-    if bpy.app.timers.is_registered(_poll):
-        bpy.app.timers.unregister(_poll)
+    for timer in (_poll, clean_up):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
     end()

@@ -62,13 +62,18 @@ def decode_numbers(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), dtype="<f4")
 
 
-def holds_numbers(text: str, size: int) -> bool:
-    """Whether a text is that of so many finite numbers, and not damaged."""
+def sound_numbers(text: str) -> np.ndarray:
+    """Numbers of a text, float32; none when it is damaged or holds something that is not finite."""
     try:
         numbers = decode_numbers(text)
     except ValueError:
-        return False
-    return numbers.size == size and bool(np.isfinite(numbers).all())
+        return np.empty(0, dtype=np.float32)
+    return numbers if np.isfinite(numbers).all() else numbers[:0]
+
+
+def holds_numbers(text: str, size: int) -> bool:
+    """Whether a text is that of so many finite numbers, and not damaged."""
+    return sound_numbers(text).size == size
 
 
 def read_rest(state: bpy.types.PropertyGroup, model: FaceModel) -> np.ndarray:

@@ -12,14 +12,11 @@ from typing import NamedTuple
 import bpy
 import numpy as np
 
-from . import animation, face, mesh_build, models, records, sync, writer
+from . import animation, face, mesh_build, mix, models, records, sync, writer
 from .backend.carry_over import Carried
 from .backend.errors import LwaeError
 from .backend.face_file import FaceRecord, PartRecord
 from .backend.model import MM_PER_METRE, FaceModel
-
-# Settings that change what the code shows.
-SYMMETRY = ("symmetry", "asymmetry", "random_asymmetry")
 
 
 class Switched(NamedTuple):
@@ -99,13 +96,11 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
         code = decoder.encode(seen[None] * np.float32(MM_PER_METRE))[0]
         lost = ["its donors"] if len(mesh.lwae.donors) else []
         locked, seeds = _locks(mesh)
-        mesh.lwae.donors.clear()
+        mix.remove_donors(mesh)
         face.make_face(mesh, model)
         with sync.paused():
-            if any(getattr(mesh.lwae, name) for name in SYMMETRY):  # The code has what they did.
+            if face.clear_settings(mesh):
                 lost.append("the symmetry settings")
-            for name in SYMMETRY:
-                setattr(mesh.lwae, name, 0.0)
             face.store_code(mesh, model, code, range(model.part_count))
             for part in mesh.lwae.parts:
                 part.locked, part.seed = part.name in locked, seeds.get(part.name, 0)
@@ -137,7 +132,7 @@ def _carried_by_names(mesh: bpy.types.Mesh, model: FaceModel) -> Carried:
             )
             for part in state.parts
         }
-        record = FaceRecord(mesh.name, state.model_name, state.model_hash, parts=parts)
+        record = FaceRecord(mesh.name, state.model_name, state.model_hash, parts=parts, sliders=state.sliders)
         record.whole = {control.name: control.value for control in state.whole}
     return records.carried_to(record, model)
 

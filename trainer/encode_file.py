@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
-from backend.controls import control_label, split_code
 from backend.encode_mesh import encode_mesh
 from backend.errors import LwaeError
-from backend.files import atomic_write
 from backend.lwae_file import load_model
 from backend.numpy_decoder import NumpyDecoder
 
 from .datasets.mesh_files import SUFFIXES, read_mesh
+from .face_facts import write_facts
 
 
 def encode_file(
@@ -40,20 +38,8 @@ def encode_file(
         raise LwaeError(f"{mesh_path} holds {len(faces)} faces; save the one to encode in a file of its own.")
     there = np.isfinite(faces[0]).all(axis=1)
     face = encode_mesh(NumpyDecoder(model), faces[0], there.astype(float), scale, robust)
-    values, _ = split_code(model, face.code)
-    names = [control_label(model, index) for index in range(len(model.controls))]
-    facts = {
-        "model": model.name,
-        "model_hash": model.hash,
-        "mean_error_mm": face.mean_error,
-        "max_error_mm": face.max_error,
-        "mm_per_unit": face.pose.scale,
-        "matrix_to_mesh": face.pose.inverse().matrix.tolist(),
-        "values": dict(zip(names, values.tolist(), strict=True)),
-        "code": face.code.tolist(),
-    }
-    with atomic_write(out, "w", encoding="utf-8") as stream:
-        json.dump(facts, stream, indent=1)
+    measures = {"mean_error_mm": face.mean_error, "max_error_mm": face.max_error}
+    write_facts(out, model, measures, face.pose, face.code)
     missing = f", {len(there) - there.sum()} vertices missing" if not there.all() else ""
     return (
         f"{out}: {face.mean_error:.3f} mm mean, {face.max_error:.2f} mm max, "

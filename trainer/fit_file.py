@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from pathlib import Path
 
-from backend.controls import control_label, split_code
 from backend.errors import LwaeError
-from backend.files import atomic_write
 from backend.fit_mesh import MeshFit, Progress, fit_mesh
 from backend.lwae_file import load_model
 from backend.mesh_files import PlyFormat
@@ -18,6 +15,7 @@ from backend.numpy_decoder import NumpyDecoder
 from backend.polygons import triangulate
 
 from .datasets.mesh_files import SUFFIXES, read_mesh
+from .face_facts import write_facts
 from .mesh.near_points import make_closest
 
 log = logging.getLogger(__name__)
@@ -51,23 +49,14 @@ def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units",
                 log.info("%3.0f %%  %s", 100 * step.share, said)
         else:
             fit = step
-    values, _ = split_code(model, fit.code)
-    names = [control_label(model, index) for index in range(len(model.controls))]
     near = fit.distance
-    facts = {
-        "model": model.name,
-        "model_hash": model.hash,
+    measures = {
         "chamfer_mm": _finite(near.chamfer),
         "face_to_mesh_mm": _finite(near.to_mesh),
         "mesh_to_face_mm": _finite(near.to_face),
         "coverage": near.coverage,
-        "mm_per_unit": fit.pose.scale,
-        "matrix_to_mesh": fit.pose.inverse().matrix.tolist(),
-        "values": dict(zip(names, values.tolist(), strict=True)),
-        "code": fit.code.tolist(),
     }
-    with atomic_write(out, "w", encoding="utf-8") as stream:
-        json.dump(facts, stream, indent=1, allow_nan=False)
+    write_facts(out, model, measures, fit.pose, fit.code)
     if ply is not None:
         _write_ply(ply, model, fit)
     return (

@@ -122,6 +122,8 @@ def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
         raise LwaeError(f"The preset {preset} has no option {', '.join(sorted(unknown))}.")
     config = {**DEFAULTS[preset], **overrides, "preset": preset}
     _check_options(config)
+    if overrides.get("kl") and not config["variational"]:
+        raise LwaeError("kl weighs what a variational encoder adds; say --variational too, or leave out kl.")
     dataset = load_dataset(data)
     weights, part_names = load_weights(data)
     if weights.shape != (len(part_names), dataset.vertex_count) or not np.isfinite(weights).all():

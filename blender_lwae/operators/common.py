@@ -24,13 +24,19 @@ def selected_faces(context: bpy.types.Context) -> list[bpy.types.Mesh]:
     return [mesh for mesh in meshes if not mesh.library and face.trouble(mesh) is None]
 
 
-def poll_face(cls, context: bpy.types.Context) -> bool:
-    """The active object is a face that belongs to this file."""
-    mesh = active_face(context)
-    if mesh is None:
+def poll_any_face(cls, context: bpy.types.Context) -> bool:
+    """The active object is a face, also one that is linked from another file."""
+    if active_face(context) is None:
         cls.poll_message_set("Select a face first, or add one with Add > Mesh > Face.")
         return False
-    if mesh.library:
+    return True
+
+
+def poll_face(cls, context: bpy.types.Context) -> bool:
+    """The active object is a face that belongs to this file."""
+    if not poll_any_face(cls, context):
+        return False
+    if active_face(context).library:
         cls.poll_message_set("This face is linked from another file. Make it local or override it first.")
         return False
     return True

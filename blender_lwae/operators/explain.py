@@ -7,7 +7,7 @@ from bpy.props import StringProperty
 from .. import face
 from ..backend.errors import LwaeError
 from ..backend.model import WHOLE
-from .common import active_face
+from .common import active_face, poll_any_face
 
 
 def explanations(mesh: bpy.types.Mesh, part: str) -> list[str]:
@@ -35,10 +35,7 @@ class LWAE_OT_explain(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if active_face(context) is None:
-            cls.poll_message_set("Select a face first, or add one with Add > Mesh > Face.")
-            return False
-        return True
+        return poll_any_face(cls, context)
 
     def execute(self, context):
         try:

@@ -67,7 +67,7 @@ def model_for(record: FaceRecord) -> FaceModel:
         LwaeError: when no model can be loaded.
     """
     try:
-        return models.by_hash(record.model_hash, record.model_name)
+        return records.model_of(record)
     except LwaeError:
         return models.default()
 
@@ -156,7 +156,7 @@ class LWAE_OT_import_face(ImportHelper, bpy.types.Operator):
 def is_installed(record: FaceRecord) -> bool:
     """Whether the model that a face was made with is here."""
     try:
-        models.by_hash(record.model_hash, record.model_name)
+        records.model_of(record)
     except LwaeError:
         return False
     return True

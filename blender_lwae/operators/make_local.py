@@ -3,7 +3,7 @@
 
 import bpy
 
-from .common import active_face
+from .common import active_face, poll_any_face
 
 
 class LWAE_OT_make_local(bpy.types.Operator):
@@ -15,11 +15,9 @@ class LWAE_OT_make_local(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        mesh = active_face(context)
-        if mesh is None:
-            cls.poll_message_set("Select a face first, or add one with Add > Mesh > Face.")
+        if not poll_any_face(cls, context):
             return False
-        if not mesh.library:
+        if not active_face(context).library:
             cls.poll_message_set("This face is not linked: it belongs to this file already.")
             return False
         if context.mode != "OBJECT":

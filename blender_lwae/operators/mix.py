@@ -5,13 +5,13 @@ import random
 from functools import partial
 
 import bpy
-from bpy.props import FloatProperty, IntProperty, StringProperty
+from bpy.props import StringProperty
 
 from .. import animation, face, mix, sync
 from ..backend.errors import LwaeError
 from ..backend.mix import OWN
-from ..properties import MAX_SEED
-from .common import active_face, change, poll_own_data, poll_writable_face
+from ..properties import amount_property, seed_property
+from .common import active_face, change, poll_own_data, poll_unlocked_face, poll_writable_face
 
 
 def _poll(cls, context) -> bool:
@@ -172,14 +172,11 @@ class LWAE_OT_give_part(bpy.types.Operator):
         description="Donor or object that gives the part; empty for the face's own",
         options={"SKIP_SAVE", "HIDDEN"},
     )
-    amount: FloatProperty(
-        name="Amount",
-        description="How much of the part: 0 none, 1 all. Type a number beyond to exaggerate",
+    amount: amount_property(
+        "How much of the part: 0 none, 1 all. Type a number beyond to exaggerate",
+        most=10.0,
+        soft=(0.0, 1.0),
         default=1.0,
-        min=-10.0,
-        max=10.0,
-        soft_min=0.0,
-        soft_max=1.0,
         options={"SKIP_SAVE"},
     )
 
@@ -219,26 +216,17 @@ class LWAE_OT_shuffle_parts(bpy.types.Operator):
     )
     bl_options = {"REGISTER", "UNDO"}
 
-    seed: IntProperty(
-        name="Seed",
-        description="The same seed and donors give the same face",
-        min=0,
-        max=MAX_SEED,
-        options={"SKIP_SAVE"},
-    )
+    seed: seed_property("The same seed and donors give the same face", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context):
-        if not poll_writable_face(cls, context):
+        if not poll_unlocked_face(cls, context):
             return False
         mesh = active_face(context)
         if mesh.override_library and not len(mesh.lwae.donors):
             return poll_own_data(cls, mesh)
         if not len(mesh.lwae.donors) and not any(face.is_face(item.data) for item in _other_objects(context)):
             cls.poll_message_set("Select other faces too, or add donors: parts come from them.")
-            return False
-        if all(part.locked for part in mesh.lwae.parts):
-            cls.poll_message_set("All parts are locked. Unlock one first.")
             return False
         return True
 

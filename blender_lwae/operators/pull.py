@@ -12,29 +12,33 @@ from ..backend.errors import LwaeError
 from ..backend.model import MM_PER_METRE
 from ..viewport import circle_around, hit_face, view_under
 from . import modals
-from .common import active_face, change, poll_own_data, poll_writable_face
+from .common import active_face, change, poll_own_data, poll_unlocked_face
 
 LEAST_RADIUS, MOST_RADIUS = 5.0, 200.0  # mm
 STEP = 1.15  # of the radius, for each turn of the wheel
 PRECISE = 0.1  # of the mouse's way, with Shift
-RADIUS_TOOLTIP = "How far the surroundings come along. What lies beyond is held, more firmly the smaller this is"
 MIRROR_TOOLTIP = "Pull the same place on the other side too, as in a mirror"
 
 
-class LwaePullSettings(bpy.types.PropertyGroup):
-    """How the Pull tool pulls; kept in the scene, as Blender keeps its tools' settings."""
-
-    radius: FloatProperty(
+def radius_property(**options):
+    """The radius in mm, of the tool and of the operator; `options` are those of `FloatProperty`."""
+    return FloatProperty(
         name="Radius",
-        description=RADIUS_TOOLTIP,
+        description="How far the surroundings come along. What lies beyond is held, more firmly the smaller this is",
         default=30.0,
         min=LEAST_RADIUS,
         max=MOST_RADIUS,
         subtype="DISTANCE_CAMERA",  # In mm, whatever the scene's unit is.
         precision=1,
         step=100,
-        options=set(),
+        **options,
     )
+
+
+class LwaePullSettings(bpy.types.PropertyGroup):
+    """How the Pull tool pulls; kept in the scene, as Blender keeps its tools' settings."""
+
+    radius: radius_property(options=set())
     mirror: BoolProperty(name="Mirror", description=MIRROR_TOOLTIP, options=set())
     part_only: BoolProperty(
         name="Only This Part",
@@ -66,17 +70,7 @@ class LWAE_OT_pull(bpy.types.Operator):
         precision=4,
         options={"SKIP_SAVE"},
     )
-    radius: FloatProperty(
-        name="Radius",
-        description=RADIUS_TOOLTIP,
-        default=30.0,
-        min=LEAST_RADIUS,
-        max=MOST_RADIUS,
-        subtype="DISTANCE_CAMERA",  # In mm, whatever the scene's unit is.
-        precision=1,
-        step=100,
-        options={"SKIP_SAVE"},
-    )
+    radius: radius_property(options={"SKIP_SAVE"})
     mirror: BoolProperty(name="Mirror", description=MIRROR_TOOLTIP, options={"SKIP_SAVE"})
     part_only: BoolProperty(
         name="Only This Part", description="Change nothing but the part that is pulled", options={"SKIP_SAVE"}
@@ -84,13 +78,10 @@ class LWAE_OT_pull(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not poll_writable_face(cls, context):
+        if not poll_unlocked_face(cls, context):
             return False
         if context.mode != "OBJECT":
             cls.poll_message_set("Switch to Object Mode to pull a face.")
-            return False
-        if all(part.locked for part in active_face(context).lwae.parts):
-            cls.poll_message_set("All parts are locked. Unlock one first.")
             return False
         return poll_own_data(cls, active_face(context))
 

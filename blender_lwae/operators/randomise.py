@@ -5,11 +5,11 @@ import random
 from functools import partial
 
 import bpy
-from bpy.props import FloatProperty, IntProperty, StringProperty
+from bpy.props import StringProperty
 
 from .. import face, shape, sync
 from ..backend.synthesis import face_rng, sample_parts
-from ..properties import MAX_SEED
+from ..properties import MAX_SEED, seed_property, strength_property
 from .common import active_face, change, poll_unlocked_face, poll_writable_face, selected_faces
 
 
@@ -76,18 +76,8 @@ class LWAE_OT_randomise_face(DrawsNewSeed, bpy.types.Operator):
     bl_label = "Randomise Face"
     bl_options = {"REGISTER", "UNDO"}
 
-    seed: IntProperty(
-        name="Seed", description="The same seed gives the same face", min=0, max=MAX_SEED, options={"SKIP_SAVE"}
-    )
-    strength: FloatProperty(
-        name="Strength",
-        description="How far random faces go from the average: 1 varies like real people",
-        default=1.0,
-        min=0.0,
-        soft_max=1.5,
-        max=3.0,
-        options={"SKIP_SAVE"},
-    )
+    seed: seed_property("The same seed gives the same face", options={"SKIP_SAVE"})
+    strength: strength_property(options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context):
@@ -109,17 +99,9 @@ class LWAE_OT_randomise_part(DrawsNewSeed, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     part: StringProperty(name="Part", options={"SKIP_SAVE"})
-    seed: IntProperty(
-        name="Seed", description="The same seed gives the same part", min=0, max=MAX_SEED, options={"SKIP_SAVE"}
-    )
-    strength: FloatProperty(
-        name="Strength",
-        description="How far the part may go from what the rest of the face suggests",
-        default=1.0,
-        min=0.0,
-        soft_max=1.5,
-        max=3.0,
-        options={"SKIP_SAVE"},
+    seed: seed_property("The same seed gives the same part", options={"SKIP_SAVE"})
+    strength: strength_property(
+        "How far the part may go from what the rest of the face suggests", options={"SKIP_SAVE"}
     )
 
     @classmethod

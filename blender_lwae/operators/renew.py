@@ -3,13 +3,14 @@
 
 import bpy
 
-from .. import face, renew
+from .. import animation, face, renew
 from ..backend.errors import LwaeError
 from .common import active_face, poll_face, poll_own_data
 
 
 class LWAE_OT_renew_sliders(bpy.types.Operator):
-    """Give this face the sliders that its model has today. It keeps its shape, and keyframes but those of donors"""
+    """Give this face the sliders that its model has today. It keeps its shape, and keyframes but those of donors
+and symmetry"""
 
     bl_idname = "lwae.renew_sliders"
     bl_label = "Update Sliders"
@@ -26,11 +27,17 @@ class LWAE_OT_renew_sliders(bpy.types.Operator):
         return poll_own_data(cls, active_face(context))
 
     def execute(self, context):
+        mesh = active_face(context)
+        animated = animation.animated_paths(mesh)
         try:
-            renew.renew_sliders(active_face(context))
+            renew.renew_sliders(mesh)
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        lost = len(animated - animation.animated_paths(mesh))
+        if lost:
+            values = "1 value of donors or symmetry was" if lost == 1 else f"{lost} values of donors and symmetry were"
+            self.report({"WARNING"}, f"{values} animated; {mesh.name} is now what this frame showed of them")
         return {"FINISHED"}
 
 

@@ -25,16 +25,21 @@ _others: list[tuple] = []  # Blender does not keep the strings of dynamic menus.
 
 
 def _is_model_of(key: str, mesh: bpy.types.Mesh) -> bool:
-    """Files from before headers stated the hash: the bundled one is loaded anyway, others by their name."""
+    """Whether a file is no other model: the same code and the same sliders. Only likely files are loaded for that.
+
+    Files from before headers stated the hash: the bundled one is loaded anyway, others by their name.
+    """
     item = model_list.by_key(key)
     if item.facts is None:
         return True  # Nothing to switch to.
-    if item.facts.hash:
-        return item.facts.hash == mesh.lwae.model_hash
+    is_likely = item.facts.hash == mesh.lwae.model_hash if item.facts.hash else item.name == mesh.lwae.model_name
+    if not is_likely:
+        return False
     try:
-        return item.name == mesh.lwae.model_name and models.load(item.path).hash == mesh.lwae.model_hash
+        model, own = models.load(item.path), face.model_of(mesh)
     except LwaeError:
         return True  # Nothing to switch to.
+    return model.hash == own.hash and models.tools(model).sliders == models.tools(own).sliders
 
 
 class LWAE_OT_switch_model(bpy.types.Operator):

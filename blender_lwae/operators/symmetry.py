@@ -5,10 +5,9 @@ import random
 from functools import partial
 
 import bpy
-from bpy.props import FloatProperty, IntProperty
 
 from .. import analysis, face, sync
-from ..properties import MAX_SEED
+from ..properties import amount_property, seed_property
 from .common import active_face, change, poll_writable_face
 
 
@@ -27,21 +26,12 @@ class LWAE_OT_randomise_asymmetry(bpy.types.Operator):
     bl_label = "Randomise Asymmetry"
     bl_options = {"REGISTER", "UNDO"}
 
-    seed: IntProperty(
-        name="Seed",
-        description="The same seed gives the same differences",
-        min=0,
-        max=MAX_SEED,
-        options={"SKIP_SAVE"},
-    )
-    amount: FloatProperty(
-        name="Amount",
-        description="How much the sides differ: 1 is as much as usual",
+    seed: seed_property("The same seed gives the same differences", options={"SKIP_SAVE"})
+    amount: amount_property(
+        "How much the sides differ: 1 is as much as usual",
+        most=20.0,
+        soft=(0.0, 5.0),
         default=1.0,
-        min=-20.0,
-        max=20.0,
-        soft_min=0.0,
-        soft_max=5.0,
         options={"SKIP_SAVE"},
     )
 

@@ -9,13 +9,12 @@ from functools import partial
 
 import bpy
 import numpy as np
-from bpy.props import FloatProperty, IntProperty
 
 from .. import face, gallery, mix, shape, sync, viewport
 from ..backend.variations import COUNT, vary
-from ..properties import MAX_SEED
+from ..properties import MAX_SEED, difference_property, seed_property
 from . import modals
-from .common import active_face, change, poll_unlocked_face
+from .common import active_face, change, poll_any_face, poll_unlocked_face
 
 TICK = 0.03  # Seconds between looks at what the thread has done.
 
@@ -108,17 +107,9 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
     bl_label = "Faces Like This"
     bl_options = {"REGISTER"}
 
-    seed: IntProperty(
-        name="Seed", description="The same seed gives the same faces", min=0, max=MAX_SEED, options={"SKIP_SAVE"}
-    )
-    difference: FloatProperty(
-        name="Difference",
-        description="How much the faces differ from this one: 0 not at all, 1 as much as two people do",
-        default=0.5,
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
-        options={"SKIP_SAVE"},
+    seed: seed_property("The same seed gives the same faces", options={"SKIP_SAVE"})
+    difference: difference_property(
+        "How much the faces differ from this one: 0 not at all, 1 as much as two people do", options={"SKIP_SAVE"}
     )
 
     @classmethod
@@ -228,17 +219,10 @@ class LWAE_OT_use_variation(bpy.types.Operator):
     bl_label = "Use Face Like This"
     bl_options = {"REGISTER", "UNDO"}
 
-    seed: IntProperty(
-        name="Seed", description="The same seed gives the same face", min=0, max=MAX_SEED, options={"SKIP_SAVE"}
-    )
-    difference: FloatProperty(
-        name="Difference",
-        description="How much the face differs from the one that the gallery was drawn for: 0 not at all, "
+    seed: seed_property("The same seed gives the same face", options={"SKIP_SAVE"})
+    difference: difference_property(
+        "How much the face differs from the one that the gallery was drawn for: 0 not at all, "
         "1 as much as two people do",
-        default=0.5,
-        min=0.0,
-        max=1.0,
-        subtype="FACTOR",
         options={"SKIP_SAVE"},
     )
 
@@ -260,11 +244,9 @@ class LWAE_OT_close_gallery(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        mesh = active_face(context)
-        if mesh is None:
-            cls.poll_message_set("Select a face first, or add one with Add > Mesh > Face.")
+        if not poll_any_face(cls, context):
             return False
-        if gallery.of(mesh) is None:
+        if gallery.of(active_face(context)) is None:
             cls.poll_message_set("There is no gallery of this face. Make one with Faces Like This.")
             return False
         return True

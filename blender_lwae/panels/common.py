@@ -5,6 +5,8 @@ import textwrap
 
 import bpy
 
+from ..operators.common import active_face
+
 
 def draw_message(layout: bpy.types.UILayout, context: bpy.types.Context, sentence: str, icon: str) -> None:
     """A sentence in a box, broken to the width of the sidebar."""
@@ -20,3 +22,11 @@ class FacesTab:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Faces"
+
+
+class ActiveFaceTab(FacesTab):
+    """Shown while a face is active."""
+
+    @classmethod
+    def poll(cls, context):
+        return active_face(context) is not None

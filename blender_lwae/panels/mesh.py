@@ -8,17 +8,13 @@ from ..operators import show_parts
 from ..operators.add_face import draw_button
 from ..operators.common import active_face
 from ..operators.neck import has_open_neck
-from .common import FacesTab
+from .common import ActiveFaceTab
 
 
-class LWAE_PT_mesh(FacesTab, bpy.types.Panel):
+class LWAE_PT_mesh(ActiveFaceTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_mesh"
     bl_label = "Mesh"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context):
-        return active_face(context) is not None
 
     def draw(self, context):
         mesh = active_face(context)

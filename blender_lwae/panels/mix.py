@@ -6,7 +6,7 @@ import bpy
 from .. import face, mix
 from ..backend.mix import OWN, main_donors
 from ..operators.common import active_face
-from .common import FacesTab
+from .common import ActiveFaceTab
 
 
 class LWAE_UL_donors(bpy.types.UIList):
@@ -73,14 +73,10 @@ class LWAE_MT_add_donor(bpy.types.Menu):
             layout.label(text="No other face of this model in the scene")
 
 
-class LWAE_PT_mix(FacesTab, bpy.types.Panel):
+class LWAE_PT_mix(ActiveFaceTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_mix"
     bl_label = "Mix"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context):
-        return active_face(context) is not None
 
     def draw(self, context):
         layout, mesh = self.layout, active_face(context)

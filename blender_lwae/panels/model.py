@@ -5,17 +5,13 @@ import bpy
 
 from .. import runtime
 from ..operators.common import active_face
-from .common import FacesTab, draw_message
+from .common import ActiveFaceTab, FacesTab, draw_message
 
 
-class LWAE_PT_model(FacesTab, bpy.types.Panel):
+class LWAE_PT_model(ActiveFaceTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_model"
     bl_label = "Model"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context):
-        return active_face(context) is not None
 
     def draw(self, context):
         mesh = active_face(context)

@@ -6,17 +6,13 @@ import bpy
 from .. import face, part_colours
 from ..operators import show_parts
 from ..operators.common import active_face
-from .common import FacesTab
+from .common import ActiveFaceTab
 from .plausibility import draw_mark
 
 
-class LWAE_PT_parts(FacesTab, bpy.types.Panel):
+class LWAE_PT_parts(ActiveFaceTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_parts"
     bl_label = "Parts"
-
-    @classmethod
-    def poll(cls, context):
-        return active_face(context) is not None
 
     def draw(self, context):
         mesh = active_face(context)

@@ -11,7 +11,7 @@ from .. import analysis, face, shape
 from ..backend.errors import LwaeError
 from ..backend.plausibility import FACE_LIMITS, grade
 from ..operators.common import active_face
-from .common import FacesTab
+from .common import ActiveFaceTab
 
 WORDS = ("Like a real person", "Unusual", "Unlikely", "Like nobody")
 KEPT_VERDICTS = 32
@@ -62,15 +62,11 @@ def draw_mark(layout: bpy.types.UILayout, mesh: bpy.types.Mesh, part: int) -> No
         layout.label(text="", icon="ERROR")
 
 
-class LWAE_PT_plausibility(FacesTab, bpy.types.Panel):
+class LWAE_PT_plausibility(ActiveFaceTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_plausibility"
     bl_label = "Plausibility"
     bl_parent_id = "LWAE_PT_face"
     bl_options = {"HIDE_HEADER"}
-
-    @classmethod
-    def poll(cls, context):
-        return active_face(context) is not None
 
     def draw(self, context):
         mesh = active_face(context)

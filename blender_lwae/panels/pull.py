@@ -3,19 +3,14 @@
 
 import bpy
 
-from ..operators.common import active_face
 from ..operators.pull_tool import LWAE_WST_pull, draw_settings
-from .common import FacesTab
+from .common import ActiveFaceTab
 
 
-class LWAE_PT_pull(FacesTab, bpy.types.Panel):
+class LWAE_PT_pull(ActiveFaceTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_pull"
     bl_label = "Pull"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context):
-        return active_face(context) is not None
 
     def draw(self, context):
         layout = self.layout

@@ -6,17 +6,13 @@ import bpy
 from .. import analysis, face
 from ..backend.errors import LwaeError
 from ..operators.common import active_face
-from .common import FacesTab, draw_message
+from .common import ActiveFaceTab, draw_message
 
 
-class LWAE_PT_symmetry(FacesTab, bpy.types.Panel):
+class LWAE_PT_symmetry(ActiveFaceTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_symmetry"
     bl_label = "Symmetry"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context):
-        return active_face(context) is not None
 
     def draw(self, context):
         mesh, layout = active_face(context), self.layout

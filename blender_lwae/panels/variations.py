@@ -6,21 +6,17 @@ import bpy
 from .. import face, gallery, shape
 from ..backend.variations import COUNT
 from ..operators.common import active_face
-from .common import FacesTab
+from .common import ActiveFaceTab
 
 COLUMNS = 3
 BLANK = bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items["BLANK1"].value
 
 
-class LWAE_PT_variations(FacesTab, bpy.types.Panel):
+class LWAE_PT_variations(ActiveFaceTab, bpy.types.Panel):
     bl_idname = "LWAE_PT_variations"
     bl_label = "More Like This"
     bl_parent_id = "LWAE_PT_face"
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context):
-        return active_face(context) is not None
 
     def draw(self, context):
         layout = self.layout

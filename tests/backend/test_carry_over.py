@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.carry_over import carry_over
-from backend.controls import split_code
+from backend.controls import slider_signature, split_code
 from backend.face_file import fits, join_parts, own_code
 from backend.model import WHOLE, Control
 from backend.numpy_decoder import NumpyDecoder
@@ -140,3 +140,22 @@ def test_donors_of_parts_that_are_gone_are_named(source, record):
     carried = carry_over(record, source, NumpyDecoder(renamed))
     assert carried.how == "vertices" and carried.left == ["what donors give to bottom"]
     assert carried.record.donors[0].amounts == {"top": 0.25, "middle": 0.25, "chin": 0.0}
+
+
+def test_other_sliders_of_the_same_code_show_the_same_face_exactly(record, source):
+    """Names alone do not tell two models apart, and the code need not be encoded again."""
+    model = source.model
+    controls = [dataclasses.replace(control, direction=control.direction / 2) for control in model.controls]
+    target = NumpyDecoder(dataclasses.replace(model, controls=controls))
+    assert target.model.hash == model.hash and fits(record, target.model), "without a signature only names count"
+    record = dataclasses.replace(record, sliders=slider_signature(model))
+    assert fits(record, model) and not fits(record, target.model)
+    carried = carry_over(record, source, target)
+    assert (carried.how, carried.error, carried.left) == ("vertices", 0.0, [])
+    assert fits(carried.record, target.model) and carried.record.sliders == slider_signature(target.model)
+    assert np.allclose(own_code(carried.record, target.model), own_code(record, model), atol=1e-6)
+    assert carried.record.donors[0].code == record.donors[0].code
+    sliders = record.parts["middle"].sliders
+    assert any(sliders.values())
+    for name, value in carried.record.parts["middle"].sliders.items():
+        assert value == pytest.approx(2 * sliders[name], abs=1e-5)

@@ -58,6 +58,7 @@ def test_everything_comes_back_to_the_last_bit(model, record, tmp_path):
     assert np.allclose(own_code(back, model), model.prior.sample(np.random.default_rng(0), 2)[0], atol=1e-6)
     for name, numbers in record.donors[0].code.items():
         assert np.array_equal(np.float32(back.donors[0].code[name]), np.float32(numbers))
+    assert dump_face(back) == dump_face(record) and "sliders" not in json.loads(dump_face(back))["model"]
     assert (back.name, back.donors[0].name, back.donors[0].amounts) == ("Ada", "Björn", record.donors[0].amounts)
     assert back.parts["middle"].settings == {"locked": True, "seed": 8}
     assert back.settings["seed"] == 2**31 - 1 and back.settings["tags"] == ["a", "b"]

@@ -29,6 +29,12 @@ def test_torch_equals_numpy(model, codes):
     np.testing.assert_allclose(fast.encode(faces), slow.encode(faces), atol=1e-4)
 
 
+def test_no_faces(model):
+    for decoder in (TorchDecoder(model), NumpyDecoder(model)):
+        none = decoder.decode(np.zeros((0, model.code_size), np.float32))
+        assert none.shape == (0, model.vertex_count, 3) and decoder.encode(none).shape == (0, model.code_size)
+
+
 def test_torch_equals_numpy_with_the_bundled_model():
     model = load_model(Path(__file__).parents[2] / "blender_lwae" / "models" / "default.lwae")
     fast, slow = TorchDecoder(model), NumpyDecoder(model)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from backend.lwae_file import load_model
-from backend.neck import BAND, Neck
+from backend.neck import BAND, Neck, _least_squares
 from backend.numpy_decoder import NumpyDecoder
+from backend.polygons import polygon_sides
 from tests.toy import toy_model
 
 DEFAULT = Path(__file__).resolve().parents[2] / "blender_lwae" / "models" / "default.lwae"
@@ -106,3 +107,30 @@ def test_held_elsewhere(default):
     target = neck.mean_edge + np.float32([0, 5, -3])
     held = neck.hold(default.mean.astype(np.float32), target)
     assert np.array_equal(held[neck.edge], target)
+
+
+def test_the_banded_solve_is_the_dense_one():
+    """Blocks of uneven sizes, one of them with no row in common with the next."""
+    rng = np.random.default_rng(2)
+    block = np.repeat([0, 1, 2, 4], [3, 5, 1, 4])
+    dense = rng.standard_normal((40, len(block)))
+    first = rng.integers(0, 4, len(dense))
+    dense[(block < first[:, None]) | (block > first[:, None] + 1)] = 0
+    at, to = np.nonzero(dense)
+    target = rng.standard_normal((len(dense), 6))
+    found = _least_squares(at, to, dense[at, to], target, block)
+    assert np.allclose(found, np.linalg.lstsq(dense, target, rcond=None)[0], atol=1e-9)
+
+
+def test_the_neck_is_smooth(default):
+    """Of all fields that hold the same vertices none has a smaller Laplacian: moving one vertex makes it larger."""
+    neck = Neck(default)
+    sides = np.sort(polygon_sides(default.polygon_sizes, default.polygon_vertices), axis=1)
+    edges = np.unique(sides, axis=0)
+    average = np.zeros((default.vertex_count, default.vertex_count))
+    average[edges[:, 0], edges[:, 1]] = average[edges[:, 1], edges[:, 0]] = 1
+    laplacian = average / np.maximum(average.sum(axis=1, keepdims=True), 1) - np.eye(len(average))
+    moved = neck.hold(np.zeros_like(default.mean), np.tile(np.float32([1, 0, 0]), (len(neck.edge), 1)))[:, 0]
+    free = np.flatnonzero((moved > 0) & (moved < 1 - 1e-6))
+    assert len(free) > 50
+    assert np.abs(laplacian[:, free].T @ (laplacian @ moved)).max() < 1e-5

@@ -16,6 +16,7 @@ pytest.importorskip("scipy")
 from backend.errors import LwaeError  # noqa: E402
 from backend.network import PaperNetwork  # noqa: E402
 from backend.paper_network import PaperConfig, PaperNumpy, expected_shapes  # noqa: E402
+from backend.torch_decoder import TorchDecoder  # noqa: E402
 from tests.toy import sphere  # noqa: E402
 from trainer import paper_preset  # noqa: E402
 from trainer.mesh.topology import triangulate  # noqa: E402
@@ -96,6 +97,14 @@ def test_faces_of_a_batch_do_not_influence_each_other():
     with torch.no_grad():
         whole = network.decode(torch.from_numpy(codes))
         torch.testing.assert_close(whole[3:4], network.decode(torch.from_numpy(codes[3:4])), atol=1e-4, rtol=0)
+
+
+def test_no_faces():
+    network = build()
+    facts = {"preset": "paper", "vertex_count": network.mean.shape[0], "code_size": 18}
+    decoder = TorchDecoder(SimpleNamespace(**vars(as_model(network)), **facts))
+    none = decoder.decode(np.zeros((0, 18), np.float32))
+    assert none.shape == (0, *network.mean.shape) and decoder.encode(none).shape == (0, 18)
 
 
 def test_blocks_of_faces_equal_the_whole_batch(monkeypatch):

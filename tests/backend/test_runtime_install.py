@@ -19,6 +19,7 @@ from backend.runtime_install import (
     UNFINISHED,
     RuntimeInstall,
     as_size,
+    clear_removed,
     default_python,
     remove_runtime,
     runtime_python,
@@ -205,6 +206,17 @@ def test_leftovers_of_a_killed_blender_go_and_work_in_progress_stays(tmp_path, i
     wait_for(job, "READY")
     assert not (part / "left").exists()
     job.cancel()
+
+
+def test_what_a_deleted_runtime_left_goes_and_nothing_else(tmp_path):
+    """Blender ended while gigabytes were being removed; another one may be installing."""
+    assert clear_removed(tmp_path / "missing") is None and clear_removed(tmp_path) is None
+    for name in ("environment", "environment.part", "environment.removed-1", "environment.removed-23"):
+        (tmp_path / name / "lib").mkdir(parents=True)
+        (tmp_path / name / "lib" / "file").touch()
+    clear_removed(tmp_path).join()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["environment", "environment.part"]
+    assert clear_removed(tmp_path) is None
 
 
 def test_too_full_a_disk_is_noticed_before(tmp_path, index, monkeypatch):

@@ -80,6 +80,20 @@ def test_a_face_comes_back_to_the_last_bit_as_a_new_one(person, file, addon):
     assert np.array_equal(positions(person.data), before)
 
 
+@pytest.mark.parametrize("damaged", ["no base64", "AADAfw==", "QUJD", "über"])  # The second is a NaN.
+def test_a_damaged_neck_edge_is_left_out(damaged, person, addon, tmp_path):
+    """As when the face is shaped: the edge of the average face then."""
+    person.data.lwae.neck_edge = damaged
+    addon("sync").write(person.data)
+    assert addon("face").trouble(person.data) is None
+    shown, path = positions(person.data), str(tmp_path / "ada.json")
+    assert bpy.ops.lwae.export_face(filepath=path) == {"FINISHED"}
+    assert bpy.ops.lwae.import_face(filepath=path) == {"FINISHED"}
+    new = bpy.context.object.data
+    assert not new.lwae.neck_edge and new.lwae.keep_neck
+    assert np.abs(positions(new) - shown).max() < 1e-6
+
+
 def test_shown_parts_are_no_part_of_a_face_file(person, addon, model, new_face, tmp_path):
     colours, path = addon("part_colours"), str(tmp_path / "ada.json")
     colours.show(person.data, model)

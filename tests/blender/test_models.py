@@ -121,6 +121,36 @@ def test_files_of_one_hash_are_told_by_their_sliders(addon, folder):
     assert addon("face").model_of(mesh) is made[0] and addon("face").trouble(mesh).kind == "SLIDERS"
 
 
+def test_face_files_and_switching_tell_files_of_one_hash_by_their_sliders(addon, folder, tmp_path):
+    models = addon("models")
+    for number, gain in enumerate((1, 0.5)):
+        save_toy(folder / f"{number}.lwae", gain)
+    shapes = []
+    for number in (0, 1):
+        bpy.ops.lwae.add_face(model=f"{number}.lwae")
+        bpy.ops.lwae.randomise_face(seed=4)
+        slide(bpy.context.object.data, 2)
+        shapes.append(seen(bpy.context.object.data))
+        assert bpy.ops.lwae.export_face(filepath=str(tmp_path / f"{number}.json")) == {"FINISHED"}
+    assert np.abs(shapes[0] - shapes[1]).max() > MM
+    for number in (1, 0):
+        assert bpy.ops.lwae.import_face(filepath=str(tmp_path / f"{number}.json")) == {"FINISHED"}
+        mesh = bpy.context.object.data
+        assert addon("face").model_of(mesh) is models.load(folder / f"{number}.lwae")
+        assert np.abs(seen(mesh) - shapes[number]).max() < 1e-6
+    # The active face is of 0: of the two only 1 is another model.
+    others = [item[0] for item in addon("operators.switch_model")._other_models(None, bpy.context)]
+    assert "1.lwae" in others and "0.lwae" not in others
+    before = values(mesh)
+    switch("1.lwae")
+    mesh = bpy.context.object.data
+    assert addon("face").trouble(mesh) is None and addon("face").model_of(mesh) is models.load(folder / "1.lwae")
+    assert np.abs(seen(mesh) - shapes[0]).max() < 1e-6 and values(mesh) != before
+    # And into a face whose sliders do less.
+    bpy.ops.lwae.import_face(filepath=str(tmp_path / "0.json"), target="ACTIVE")
+    assert np.abs(seen(mesh) - shapes[0]).max() < 1e-6
+
+
 def test_a_file_that_is_exported_over_itself_replaces_its_model(addon, folder):
     models = addon("models")
     save_toy(folder / "toy.lwae", 1)
@@ -272,6 +302,31 @@ def test_asymmetry_of_a_sculpted_face_is_not_doubled(addon, folder, files, new_f
     assert np.abs(seen(mesh) - before).max() < 2e-6
     offset = np.linalg.norm(addon("face").read_offset(mesh), axis=1).mean()
     assert offset < 0.5 * MM, sentence
+
+
+def test_keyframes_of_a_sculpted_face_bring_nothing_back(addon, folder, files, new_face):
+    """Its donors and symmetry go with their animation: the sculpt has what they did."""
+    install(files / "twin.lwae")
+    new_face().name = "Donor"
+    bpy.ops.lwae.randomise_face(seed=9)
+    mesh = new_face().data
+    bpy.ops.lwae.add_donor(name="Donor")
+    for path in ("lwae.donors[0].amounts[0].value", "lwae.asymmetry", slider_path()):
+        owner, _, name = path.rpartition(".")
+        for frame, value in ((1, 1.0), (11, 2.0)):
+            setattr(mesh.path_resolve(owner), name, value)
+            mesh.keyframe_insert(path, frame=frame)
+    bpy.context.scene.frame_set(1)
+    mesh.lwae.donor_index = 5
+    mesh.vertices[5].co.z += 0.02
+    mesh.update()
+    lost = addon("switch").switch(mesh, addon("models").load(folder / "twin.lwae"), False).lost
+    assert {"its donors", "the symmetry settings"} <= set(lost)
+    assert not len(mesh.lwae.donors) and mesh.lwae.donor_index == 0
+    animated = addon("animation").animated_paths(mesh)
+    assert len(animated) == 1 and not any("donors" in path or "asymmetry" in path for path in animated)
+    bpy.context.scene.frame_set(11)
+    assert mesh.lwae.asymmetry == 0
 
 
 def test_a_face_whose_model_is_gone_gets_another(addon, folder, files, new_face):

@@ -214,6 +214,20 @@ def test_options_of_pip_keep_the_paths_of_windows(addon, monkeypatch, system, wo
         operators._split('"a b')
 
 
+def test_the_next_start_cleans_up_after_a_deleted_runtime(addon):
+    runtime = addon("runtime")
+    left = runtime.folder() / "environment.removed-17"
+    left.mkdir()
+    runtime.clean_up()
+    end = time.monotonic() + 5
+    while left.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not left.exists()
+    shutil.rmtree(runtime.folder(create=False))
+    runtime.clean_up()
+    assert not runtime.folder(create=False).exists()
+
+
 def test_looking_at_the_preferences_makes_no_folder(addon, settings):
     runtime = addon("runtime")
     folder = runtime.folder(create=False)

@@ -197,6 +197,7 @@ def test_an_update_shows_what_was_seen_and_nothing_twice(new_face, addon, model,
     bpy.context.scene.frame_set(1)
     mesh.lwae.asymmetry, mesh.lwae.random_asymmetry, mesh.lwae.keep_neck = 3, 2, True
     mesh.lwae.whole["Weight"].locked = True
+    mesh.keyframe_insert("lwae.asymmetry", frame=1)
     for is_edited in (False, True):
         if is_edited:
             mesh.vertices[7].co.z += 0.02

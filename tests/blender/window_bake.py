@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs in a Blender with a window, as window_drag.py: Show Parts, and Bake Animation with its dialog, Esc and undo.
+"""Runs in a Blender with a window (`window_steps`): Show Parts, and Bake Animation with its dialog, Esc and undo.
 
 A picture of the parts goes to the file that LWAE_TEST names.
 """
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -15,13 +13,9 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from window_drag import SETTINGS, event, main, region, view, window  # noqa: E402
+from window_steps import add_face, empty_scene, event, in_view, install, main, picture, view, window  # noqa: E402
 
 BAKE_BUTTON = (-56, -134)  # From the mouse, where the dialog opens, to its button Bake, pixels.
-
-
-def in_view():
-    return bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW"))
 
 
 def press_bake():
@@ -43,19 +37,9 @@ def press_bake():
 def steps():
     from helpers import evaluated_positions, positions, slider_path
 
-    bpy.ops.extensions.package_install_files(
-        filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
-    )
-    for item in list(bpy.data.objects):
-        bpy.data.objects.remove(item)
-    view().spaces[0].show_region_ui = True
-    yield 0.5
-    region("UI").active_panel_category = "Faces"
-    with in_view():
-        assert bpy.ops.lwae.add_face("INVOKE_DEFAULT") == {"FINISHED"}
-        bpy.ops.view3d.view_axis(type="FRONT")
-        bpy.ops.view3d.view_selected()
-    yield 1.0
+    install()
+    yield from empty_scene()
+    yield from add_face()
 
     mesh, shading, screen = bpy.context.object.data, view().spaces[0].shading, window().screen
     for kind, colours in (("SOLID", "OBJECT"), ("WIREFRAME", "MATERIAL")):
@@ -66,8 +50,8 @@ def steps():
         yield 0.7
         assert (shading.type, shading.color_type) == ("SOLID", "VERTEX")
         assert [attribute.name for attribute in mesh.color_attributes] == ["Face Parts"]
-        if kind == "SOLID" and SETTINGS.get("screenshot") and shutil.which("import"):
-            subprocess.run(["import", "-window", "root", SETTINGS["screenshot"]], check=True)
+        if kind == "SOLID":
+            picture()
         with in_view():
             assert bpy.ops.lwae.show_parts() == {"FINISHED"}
         assert shading.type == kind

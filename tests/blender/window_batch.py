@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs in a Blender with a window, as window_drag.py: makes faces from the panel while the window stays alive.
+"""Runs in a Blender with a window (`window_steps`): makes faces from the panel while the window stays alive.
 
 A picture of the panel at work goes where LWAE_TEST says.
 """
@@ -7,7 +7,6 @@ A picture of the panel at work goes where LWAE_TEST says.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,19 +15,14 @@ from pathlib import Path
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
-from window_drag import SETTINGS, event, main, open_panel, region, view, window  # noqa: E402
+from window_steps import empty_scene, event, in_view, install, main, open_panel, picture, view  # noqa: E402
 
 COUNT = 2000
 BLOCKED = 0.05  # Seconds, at most; drawing in software apart.
 
 
-def picture() -> None:
-    if SETTINGS.get("screenshot") and shutil.which("import"):
-        subprocess.run(["import", "-window", "root", SETTINGS["screenshot"]], check=True)
-
-
 def call(operator, *arguments, **options):
-    with bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW")):
+    with in_view():
         start = time.perf_counter()
         result = operator(*arguments, **options)
         return result, time.perf_counter() - start
@@ -42,18 +36,12 @@ def until(done, limit=60.0):
 
 
 def steps():
-    bpy.ops.extensions.package_install_files(
-        filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
-    )
+    install()
     from bl_ext.user_default.blender_lwae import batch
     from bl_ext.user_default.blender_lwae.panels.batch import LWAE_PT_batch
 
     open_panel(LWAE_PT_batch)
-    for item in list(bpy.data.objects):
-        bpy.data.objects.remove(item)
-    view().spaces[0].show_region_ui = True
-    yield 0.5
-    region("UI").active_panel_category = "Faces"
+    yield from empty_scene()
     folder = Path(tempfile.mkdtemp(prefix="lwae_window_batch_"))
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "heads.blend"))
     settings = bpy.context.scene.lwae_batch

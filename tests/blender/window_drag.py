@@ -1,51 +1,21 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs in a Blender with a window: drags a real slider, presses Randomise, and renders an animation as a job.
+"""Runs in a Blender with a window (`window_steps`): drags a slider, presses Randomise, renders an animation as a job.
 
-    blender --factory-startup --enable-event-simulate --python window_drag.py
-
-Ends with status 0 when value and vertices followed the mouse. The environment variable LWAE_TEST holds the
-add-on's zip and, optionally, a file name for a picture of the screen (taken with ImageMagick's `import`).
+Value and vertices must follow the mouse.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
-SETTINGS = json.loads(os.environ["LWAE_TEST"])
+from window_steps import add_face, empty_scene, event, in_view, install, main, picture, region, view  # noqa: E402
+
 # From the top of the sidebar to its buttons, in units of the interface's button height.
 RANDOMISE, FIRST_SLIDER = 2.3, 12.6
-
-
-def window():
-    return bpy.context.window_manager.windows[0]
-
-
-def view():
-    return next(area for area in window().screen.areas if area.type == "VIEW_3D")
-
-
-def region(kind: str):
-    return next(item for item in view().regions if item.type == kind)
-
-
-def event(kind: str, value: str, x: float, y: float) -> None:
-    window().event_simulate(type=kind, value=value, x=int(x), y=int(y))
-
-
-def open_panel(cls) -> None:
-    """Show a panel of the Faces tab open and before the others."""
-    bpy.utils.unregister_class(cls)
-    cls.bl_options, cls.bl_order = set(), -1
-    bpy.utils.register_class(cls)
 
 
 def below_top(rows: float) -> float:
@@ -68,21 +38,9 @@ def drag(x, y, distance):
 def steps():
     from helpers import expected, face_controls, positions, values
 
-    bpy.ops.extensions.package_install_files(
-        filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
-    )
-    for item in list(bpy.data.objects):
-        bpy.data.objects.remove(item)
-    view().spaces[0].show_region_ui = True
-    yield 0.5
-    region("UI").active_panel_category = "Faces"
-    yield 0.5
-    with bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW")):
-        assert bpy.ops.lwae.add_face("INVOKE_DEFAULT") == {"FINISHED"}
-        bpy.ops.view3d.view_axis(type="FRONT")
-        bpy.ops.view3d.view_selected()
-        bpy.ops.ed.undo_push(message="Add Face")  # Operators that a script calls push none.
-    yield 1.0
+    install()
+    yield from empty_scene()
+    yield from add_face()
 
     mesh = bpy.context.object.data
     middle = region("UI").x + (region("UI").width - 20) * 0.45
@@ -96,7 +54,7 @@ def steps():
     assert abs(positions(mesh) - before).max() > 1e-4
     assert abs(positions(mesh) - expected(mesh)).max() < 1e-6
 
-    with bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW")):
+    with in_view():
         bpy.ops.ed.undo()
     yield 0.5
     mesh = bpy.context.object.data
@@ -112,8 +70,7 @@ def steps():
         assert abs(positions(mesh) - expected(mesh)).max() < 1e-6
     assert len(seeds) == 3, "each press must draw another seed"
     yield 0.5
-    if SETTINGS.get("screenshot") and shutil.which("import"):
-        subprocess.run(["import", "-window", "root", SETTINGS["screenshot"]], check=True)
+    picture()
     yield from draw_each_state()
     yield from render_as_a_job()
 
@@ -122,7 +79,6 @@ def draw_each_state():
     """The panels of a face in all its troubles are drawn; an error in drawing is printed, and the caller looks."""
     face = bpy.context.object
     mesh = face.data
-    view_of = {"window": window(), "area": view(), "region": region("WINDOW")}
 
     def edited():
         mesh.vertices[0].co.z += 0.01
@@ -149,7 +105,7 @@ def draw_each_state():
         face_again,
         bpy.ops.lwae.remove_offset,
     ):
-        with bpy.context.temp_override(**view_of):
+        with in_view():
             state()
         for item in view().regions:
             item.tag_redraw()
@@ -188,25 +144,5 @@ def render_as_a_job():
     print("rendered", sorted(frames), flush=True)
 
 
-def main(steps=steps) -> None:
-    """Take steps, each of which says how many seconds to wait; end Blender with status 0 unless one fails."""
-    bpy.context.preferences.view.show_splash = False
-    running = steps()
-
-    def tick():
-        try:
-            return next(running)
-        except StopIteration:
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-            status = 1
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-    bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
-
-
 if __name__ == "__main__":
-    main()
+    main(steps)

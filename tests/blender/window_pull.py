@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs in a Blender with a window, as window_drag.py: pulls a nose with the mouse, cancels, undoes, changes the radius.
+"""Runs in a Blender with a window (`window_steps`): pulls a nose with the mouse, cancels, undoes, changes the radius.
 
 Pictures of the window before and after, side by side, go where LWAE_TEST says.
 """
@@ -15,20 +15,27 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from window_drag import SETTINGS, event, main, open_panel, region, view, window  # noqa: E402
+from window_steps import (  # noqa: E402
+    SETTINGS,
+    add_face,
+    empty_scene,
+    event,
+    in_view,
+    install,
+    main,
+    open_panel,
+    picture,
+    region,
+    view,
+)
 
 
-def picture(name: str) -> None:
-    """Taken with ImageMagick, where it is."""
-    if SETTINGS.get("screenshot") and shutil.which("import"):
-        pictures = [str(Path(bpy.app.tempdir, f"{name}.png")) for name in ("before", "after")]
-        subprocess.run(["import", "-window", "root", str(Path(bpy.app.tempdir, f"{name}.png"))], check=True)
-        if name == "after":
-            subprocess.run(["convert", *pictures, "+append", SETTINGS["screenshot"]], check=True)
-
-
-def in_view():
-    return bpy.context.temp_override(window=window(), area=view(), region=region("WINDOW"))
+def picture_of(moment: str) -> None:
+    """Taken before and after; then both side by side."""
+    pictures = {name: str(Path(bpy.app.tempdir, f"{name}.png")) for name in ("before", "after")}
+    picture(pictures[moment])
+    if moment == "after" and Path(pictures[moment]).is_file() and shutil.which("convert"):
+        subprocess.run(["convert", *pictures.values(), "+append", SETTINGS["screenshot"]], check=True)
 
 
 def on_screen(place) -> tuple[float, float]:
@@ -42,25 +49,15 @@ def on_screen(place) -> tuple[float, float]:
 def steps():
     from helpers import expected, positions, values
 
-    bpy.ops.extensions.package_install_files(
-        filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
-    )
+    install()
     from bl_ext.user_default.blender_lwae.panels.pull import LWAE_PT_pull
 
     open_panel(LWAE_PT_pull)
-    for item in list(bpy.data.objects):
-        bpy.data.objects.remove(item)
-    view().spaces[0].show_region_ui = True
-    yield 0.5
-    region("UI").active_panel_category = "Faces"
-    yield 0.3
+    yield from empty_scene()
+    yield from add_face("RIGHT")
     with in_view():
-        assert bpy.ops.lwae.add_face("INVOKE_DEFAULT") == {"FINISHED"}
-        bpy.ops.view3d.view_axis(type="RIGHT")
-        bpy.ops.view3d.view_selected()
         bpy.ops.wm.tool_set_by_id(name="lwae.pull_tool")
-        bpy.ops.ed.undo_push(message="Add Face")
-    yield 1.0
+    yield 0.3
 
     mesh = bpy.context.object.data
     before = positions(mesh)
@@ -72,7 +69,7 @@ def steps():
     yield 0.1
     event("MOUSEMOVE", "NOTHING", x, y)
     yield 0.3
-    picture("before")
+    picture_of("before")
 
     def press_and_drag(distance, steps=10):
         event("MOUSEMOVE", "NOTHING", x, y)
@@ -114,7 +111,7 @@ def steps():
     assert np.linalg.norm(moved[ears], axis=1).mean() < 1
     assert np.abs(positions(mesh) - expected(mesh)).max() < 1e-6
     yield 0.3
-    picture("after")
+    picture_of("after")
 
     with in_view():
         bpy.ops.ed.undo()
@@ -157,14 +154,12 @@ def steps():
     mesh = bpy.context.object.data
     event("MOUSEMOVE", "NOTHING", x, y)
     yield 0.1
-    window().event_simulate(type="LEFTMOUSE", value="PRESS", x=int(x), y=int(y), ctrl=True)
+    event("LEFTMOUSE", "PRESS", x, y, ctrl=True)
     yield 0.3
     for step in range(1, 6):
-        window().event_simulate(
-            type="MOUSEMOVE", value="NOTHING", x=int(x - step * millimetre), y=int(y), ctrl=True
-        )
+        event("MOUSEMOVE", "NOTHING", x - step * millimetre, y, ctrl=True)
         yield 0.05
-    window().event_simulate(type="LEFTMOUSE", value="RELEASE", x=int(x - 5 * millimetre), y=int(y), ctrl=True)
+    event("LEFTMOUSE", "RELEASE", x - 5 * millimetre, y, ctrl=True)
     yield 0.3
     mesh = bpy.context.object.data
     parts = [part.name for part in mesh.lwae.parts if any(control.value for control in part.controls)]

@@ -15,6 +15,7 @@ from trainer.datasets.alignment import align_rigidly, mean_shape
 from trainer.datasets.dataset import Template, load_dataset, split_faces, write_dataset
 from trainer.datasets.mesh_files import read_mesh
 from trainer.datasets.meshes import prepare_meshes
+from trainer.datasets.outward import facing_outwards
 from trainer.mesh.topology import connected_components, polygon_edges, triangulate
 
 # A head: an ellipsoid of triangles and quads with a nose, open at the neck.
@@ -274,6 +275,42 @@ def test_up_of_masks_and_of_closed_heads(tmp_path):
             for file in (tmp_path / out).iterdir():
                 file.unlink()
             (tmp_path / out).rmdir()
+
+
+@pytest.mark.parametrize("kind", ["head", "mask", "closed"])
+def test_meshes_inside_out_are_turned(kind, tmp_path, caplog):
+    polygons = [polygon for polygon in POLYGONS if kind != "mask" or (HEAD[polygon, 1] < 20).all()]
+    if kind == "closed":
+        rim = [vertex for vertex in np.unique(CORNERS) if HEAD[vertex, 2] < HEAD[:, 2].min() + 1]
+        angles = np.arctan2(HEAD[rim, 1], HEAD[rim, 0])
+        polygons = [*polygons, [rim[i] for i in np.argsort(-angles)]]
+    sizes = np.array([len(polygon) for polygon in polygons])
+    corners = np.concatenate(polygons)
+    uv = np.round(HEAD[corners][:, [0, 2]] / 300 + 0.5, 4)
+    mesh = {"vertices": make_faces(8).astype(np.float32), "polygon_sizes": sizes}
+    write_npz(tmp_path / "good.npz", mesh | {"polygon_vertices": corners, "uv": uv})
+    ends = np.cumsum(sizes)
+    back = np.concatenate([np.arange(end - 1, end - size - 1, -1) for end, size in zip(ends, sizes, strict=True)])
+    write_npz(tmp_path / "inside_out.npz", mesh | {"polygon_vertices": corners[back], "uv": uv[back]})
+    for name in ("good", "inside_out"):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            dataset = prepare_meshes(tmp_path / f"{name}.npz", tmp_path / name, up="z", align=False)
+        np.testing.assert_array_equal(dataset.template.polygon_vertices, corners)
+        np.testing.assert_allclose(dataset.template.uv, uv, atol=1e-6)
+        was_turned = name == "inside_out"
+        assert ("face inwards" in caplog.text) == ("turned" in dataset.provenance) == was_turned
+
+
+def test_a_shape_that_does_not_say_its_outer_side_stays():
+    """A flat sheet, and one that is bent both ways."""
+    across, along = (axis.ravel() for axis in np.meshgrid(*2 * [np.linspace(-1, 1, 9)]))
+    first = np.arange(81).reshape(9, 9)[:-1, :-1].ravel()
+    corners = (first[:, None] + [0, 1, 10, 9]).ravel()
+    template = Template(np.full(64, 4), corners, np.zeros((0, 2)), np.zeros(64, np.uint8))
+    for height in (0 * across, 0.3 * across**3, 0.3 * across * along):
+        sheet = np.stack([across, along, height], axis=1)
+        assert facing_outwards(sheet, template) is template and facing_outwards(-sheet, template) is template
 
 
 def test_units_and_axes_can_be_given(tmp_path):

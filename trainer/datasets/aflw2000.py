@@ -20,6 +20,7 @@ from .alignment import frame_matrix
 from .dataset import Dataset, Template, write_dataset
 from .linear_model import LinearModel
 from .mat_files import read_mat
+from .outward import facing_outwards
 
 LARGEST = 10.0  # times the mean face's extent: a vertex farther out is no face's
 
@@ -98,25 +99,19 @@ def _read_model(bfm: Path, exp: Path) -> tuple[LinearModel, Template]:
     triangles = tri.T if len(tri) == 3 else tri
     if triangles.shape[1] != 3 or (triangles % 1).any() or triangles.min() < 1 or triangles.max() > len(mean):
         raise LwaeError(f"tri of {bfm} does not list triangles of vertices 1 to {len(mean)}; get the original file.")
-    triangles = _outward(triangles.astype(np.int64) - 1, model.mean)
-    return model, Template(
+    template = Template(
         polygon_sizes=np.full(len(triangles), 3),
-        polygon_vertices=triangles.ravel(),
+        polygon_vertices=triangles.astype(np.int64).ravel() - 1,
         uv=np.zeros((0, 2)),
         polygon_material=np.zeros(len(triangles), np.uint8),
     )
+    return model, facing_outwards(model.mean, template)
 
 
 def _shapes(basis: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """Columns of a basis [3N, M] as shapes float32 [M, N, 3]."""
     rows = np.ascontiguousarray(basis.T, dtype=np.float32).reshape(basis.shape[1], -1, 3)
     return rows @ frame.T.astype(np.float32)
-
-
-def _outward(triangles: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """With the corners' order turned if the surface faces inward: its cones from the centroid have volumes below 0."""
-    a, b, c = mean[triangles.T]
-    return triangles if np.einsum("ti,ti->", np.cross(a, b), c) >= 0 else triangles[:, ::-1]
 
 
 def _read_parameters(file: Path, kinds: list[tuple[np.ndarray, Path, str]]) -> np.ndarray:

@@ -21,6 +21,7 @@ from .correspondence import Correspondence
 from .dataset import Dataset, Template, split_faces, write_dataset
 from .eyes import eye_polygons
 from .mesh_files import SUFFIXES, is_template
+from .outward import facing_outwards
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ def prepare_meshes(
     """Write the meshes of a folder as a data set, in the order of their names (face2 before face10).
 
     Polygons, UVs and materials are those of a `template.npz` without positions if there is one, else of the first
-    mesh. STL has no shared vertices: those that coincide in the first mesh are taken for one, in all meshes.
-    The meshes go through a scratch file, so that memory does not grow with their number.
+    mesh; polygons that clearly face inwards are turned. STL has no shared vertices: those that coincide in the first
+    mesh are taken for one, in all meshes. The meshes go through a scratch file, so that memory does not grow with
+    their number.
 
     Args:
         source: folder of OBJ, PLY, STL or npz files (see `mesh_files.read_mesh`), or one npz of all faces.
@@ -74,8 +76,12 @@ def prepare_meshes(
     options += [] if align else ["--no-align"]
     files, template_file = _find(source)
     correspondence = Correspondence(files[0], template_file)
-    first, template = correspondence.first, correspondence.template
+    first = correspondence.first
+    template = facing_outwards(first, correspondence.template)
     frame, provenance = _frame(first, template, units, up, front)
+    if template is not correspondence.template:
+        log.info("Polygons: turned, because those of the first mesh face inwards.")
+        provenance += ", polygons turned to face outwards"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent) as scratch:

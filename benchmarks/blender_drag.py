@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -83,12 +84,48 @@ def drag(path: str, steps: int) -> list[dict]:
         bpy.context.view_layer.update()
         plain.append(time.perf_counter() - start)
     rows.append(row(f"Blender's own share of it, {size}", plain, baseline=True))
-    item.shape_key_add(name="Basis")
-    for number in range(SHAPE_KEYS):
-        item.shape_key_add(name=f"Action {number}")
-    note = f"{SHAPE_KEYS} keys follow at each step"
-    rows.append(row(f"slider to depsgraph with shape keys, {size}", times(steps // 4), note=note))
-    return [dataclasses.asdict(entry) for entry in rows]
+    return [dataclasses.asdict(entry) for entry in [*rows, *_with_keys(item, steps, size)]]
+
+
+def _with_keys(item, steps: int, size: str) -> list[Row]:
+    """The same beside shape keys: the model's facial actions and keys of an artist, all off, as after adding them.
+
+    A drag, a script's sliders and Blender alone take turns, each with a control of its own.
+    """
+    import bpy
+
+    mesh, sync = item.data, addon("sync")
+    names = addon("face").model_of(mesh).expressions.names[:SHAPE_KEYS]
+    addon("expressions").add_keys(item, names)
+    for number in range(SHAPE_KEYS - len(names)):
+        item.shape_key_add(name=f"Scar {number}", from_mix=False).value = 0.0
+    controls = [control for part in mesh.lwae.parts for control in part.controls]
+    ways = {"drag": sync.dragging, "script": contextlib.nullcontext, "Blender": contextlib.nullcontext}
+    times: dict[str, list[float]] = {name: [] for name in (*ways, "end")}
+    turn = 0
+    for _ in range(steps // 10):
+        for name, way in ways.items():
+            control = controls[turn % len(controls)]
+            turn += 1
+            with way():
+                for step in range(10):
+                    start = time.perf_counter()
+                    if name == "Blender":
+                        mesh.update()
+                    else:
+                        control.value = 0.05 + 0.1 * step
+                    bpy.context.view_layer.update()
+                    times[name].append(time.perf_counter() - start)
+                start = time.perf_counter()
+            if name == "drag":
+                times["end"].append(time.perf_counter() - start)
+    keys = f"{SHAPE_KEYS} shape keys, {size}"
+    return [
+        row(f"a drag, slider to depsgraph with {keys}", times["drag"], p95=12.0, note="they follow at its end"),
+        row(f"the same moved by a script with {keys}", times["script"], note="they follow at each step"),
+        row(f"Blender's own share of both with {keys}", times["Blender"], baseline=True),
+        row(f"the end of a drag: {keys}", times["end"]),
+    ]
 
 
 def unrelated(path: str, steps: int) -> list[dict]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 import bpy
 import numpy as np
 
-from . import animation, face, mesh_build, part_colours, shape, writer
+from . import animation, face, mesh_build, part_colours, shape, sync, writer
 from .backend.controls import part_controls
 from .backend.model import MM_PER_METRE, WHOLE, FaceModel
 
 
 def make_plain(mesh: bpy.types.Mesh) -> None:
     """Turn a face into an ordinary mesh of the same shape: no sliders, no animation of them, no kept edit."""
+    sync.settle(mesh)
+    writer.catch_up(mesh, None)  # What waits for a missing model.
     part_colours.hide(mesh)
     animation.remove_animation(mesh, "lwae.")
     face.store_offset(mesh, None)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import bpy
 import numpy as np
 
-from . import face, models, writer
+from . import face, models, sync, writer
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE
 
@@ -63,6 +63,7 @@ def add_keys(item: bpy.types.Object, names: Iterable[str], rebuild: bool = False
         raise LwaeError(f"{mesh.lwae.model_name} has no expression {unknown[0]!r}.")
     if mesh.shape_keys and not mesh.shape_keys.use_relative:
         raise LwaeError("The shape keys of this mesh are absolute; switch on Relative in the Data tab.")
+    sync.settle(mesh)
     positions = writer.read_positions(mesh)
     if not mesh.shape_keys:
         item.shape_key_add(name="Basis", from_mix=False)

@@ -72,7 +72,7 @@ def amount_property(description: str, most: float, soft: tuple[float, float], na
 
 
 def _slider_moved(control, _context) -> None:
-    sync.follow(control.id_data)
+    sync.follow(control.id_data, moved=True)
 
 
 def _hold_changed(state, _context) -> None:
@@ -324,6 +324,8 @@ class LwaeFace(PropertyGroup):
     # belong to the positions, and those come from the library again when a file is opened.
     applied: StringProperty(options={"HIDDEN"})
     stamp: StringProperty(options={"HIDDEN"})
+    # Names of shape keys that have yet to follow, as JSON, see `late_keys`; empty but for the time of a drag.
+    waiting: StringProperty(options={"HIDDEN"})
     seed: seed_property(
         "Number that this face was last randomised from. Type one to get that face again",
         override=OVERRIDE,

@@ -174,6 +174,7 @@ class Snapshot:
     """A face as it was: its code, vertices and shape keys, to the last bit."""
 
     def __init__(self, mesh: bpy.types.Mesh):
+        sync.settle(mesh)
         state = mesh.lwae
         self._mesh = mesh
         self._texts = {name: getattr(state, name) for name in ("rest", "applied", "stamp")}

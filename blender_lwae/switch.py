@@ -43,6 +43,7 @@ def switch(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> Switche
     Raises:
         LwaeError: when the mesh cannot be written.
     """
+    sync.settle(mesh)
     places = _slider_places(mesh.lwae)
     if keeps_vertices(mesh, model):
         sentence, lost = _encode(mesh, model, keep_offset)

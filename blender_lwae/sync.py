@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterator
 
 import bpy
 import numpy as np
 from bpy.app.handlers import persistent
 
-from . import face, models, shape, writer
+from . import face, late_keys, models, shape, writer
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE
 
@@ -25,6 +26,10 @@ log = logging.getLogger(__name__)
 # A render and the window run handlers in different threads.
 _lock = threading.RLock()
 _pauses = 0
+
+# Blender says nothing when a slider is let go: shape keys that wait follow when it has stood still that long, seconds.
+STANDS_STILL = 0.2
+_moved_at: float | None = None  # while keys wait for that
 
 
 @contextlib.contextmanager
@@ -43,12 +48,24 @@ def is_paused() -> bool:
     return _pauses > 0
 
 
-def follow(mesh: bpy.types.Mesh, evaluated: bpy.types.Mesh | None = None) -> None:
+@contextlib.contextmanager
+def dragging() -> Iterator[None]:
+    """While a script moves sliders as a hand does: shape keys that cannot be seen follow at the end, as in a window."""
+    try:
+        with late_keys.held():
+            yield
+    finally:
+        if not late_keys.is_held():
+            settle_all()
+
+
+def follow(mesh: bpy.types.Mesh, evaluated: bpy.types.Mesh | None = None, moved: bool = False) -> None:
     """Make the vertices show what the sliders say, unless that would lose an artist's edit (`face.trouble`).
 
     Args:
         mesh: an original mesh data-block; does nothing when it is no face.
         evaluated: its evaluated copy, to follow animation and drivers.
+        moved: a slider has just moved, perhaps by hand.
     """
     if not mesh.lwae.is_face:
         return
@@ -58,16 +75,19 @@ def follow(mesh: bpy.types.Mesh, evaluated: bpy.types.Mesh | None = None) -> Non
         values = shape.read_values((evaluated or mesh).lwae)
         if face.signature(mesh.lwae, values) != mesh.lwae.applied and face.trouble(mesh) is None:
             try:
-                write(mesh, values)
+                write(mesh, values, late_keys.may_wait(mesh) if moved else late_keys.NONE)
             except LwaeError as error:
                 log.warning("%s", error)
 
 
-def write(mesh: bpy.types.Mesh, values: np.ndarray | None = None) -> None:
+def write(
+    mesh: bpy.types.Mesh, values: np.ndarray | None = None, wait: frozenset[str] = late_keys.NONE
+) -> None:
     """Write the vertices without asking whether they were edited.
 
     Args:
         values: as `shape.read_values` gives; the mesh's own when left out.
+        wait: names of shape keys that follow later (`settle`).
 
     Raises:
         LwaeError: when the model is missing or the mesh cannot take the positions.
@@ -79,8 +99,56 @@ def write(mesh: bpy.types.Mesh, values: np.ndarray | None = None) -> None:
         offset = face.read_offset(mesh)
         if offset is not None:
             positions = positions + offset * np.float32(MM_PER_METRE)
-        writer.write_positions(mesh, positions, models.tools(face.model_of(mesh)).expressions)
+        writer.write_positions(mesh, positions, models.tools(face.model_of(mesh)).expressions, wait)
         face.store_stamp(mesh, face.signature(mesh.lwae, values))
+        if wait and not late_keys.is_held():
+            _settle_soon()
+
+
+def settle(mesh: bpy.types.Mesh) -> None:
+    """Let shape keys that wait follow now. Call it before anything reads or copies them; any number of times."""
+    if not mesh.lwae.waiting or mesh.library or mesh.override_library or mesh.is_editmode:
+        return
+    with _lock:
+        try:
+            expressions = models.tools(face.model_of(mesh)).expressions
+        except LwaeError as error:  # They wait for it, and for `on_load`.
+            log.info("Shape keys of %s have yet to follow the face: %s", mesh.name, error)
+            return
+        writer.catch_up(mesh, expressions)
+        mesh.update()
+
+
+@persistent
+def settle_all(*_arguments) -> None:
+    for mesh in bpy.data.meshes:
+        settle(mesh)
+
+
+def _settle_soon() -> None:
+    global _moved_at
+    _moved_at = time.monotonic()
+    if not bpy.app.timers.is_registered(_settle_when_still):
+        bpy.app.timers.register(_settle_when_still, first_interval=STANDS_STILL, persistent=True)
+
+
+def _settle_when_still() -> float | None:
+    global _moved_at
+    left = _moved_at + STANDS_STILL - time.monotonic()
+    if left > 0:
+        return left
+    settle_all()
+    if any(mesh.lwae.waiting and mesh.is_editmode for mesh in bpy.data.meshes):
+        return STANDS_STILL  # Edit mode holds the keys.
+    _moved_at = None
+    return None
+
+
+def _settle_what_is_seen(mesh: bpy.types.Mesh) -> None:
+    """Keys go on waiting only during the drag that let them wait, and while nothing shows them."""
+    names = writer.waiting_keys(mesh)
+    if names and not ((late_keys.is_held() or _moved_at is not None) and names <= late_keys.unseen(mesh)):
+        settle(mesh)
 
 
 def follow_all() -> None:
@@ -111,11 +179,13 @@ def on_depsgraph_update(_scene, depsgraph) -> None:
     for evaluated in [update.id for update in depsgraph.updates if isinstance(update.id, bpy.types.Mesh)]:
         if evaluated.lwae.is_face:
             follow(evaluated.original, evaluated)
+            _settle_what_is_seen(evaluated.original)
 
 
 @persistent
 def on_change_of_file(*_arguments) -> None:
     face.forget_seen()
+    settle_all()
     follow_all()
 
 
@@ -124,6 +194,7 @@ def on_load(*_arguments) -> None:
     """Besides the sliders as saved: a file saved without the add-on may be at a frame that no handler saw."""
     from . import renew  # which needs this module
 
+    settle_all()
     renew.renew_old_faces()
     follow_all()
     animated = _animated_faces()
@@ -143,6 +214,9 @@ def _animated_faces() -> list[bpy.types.Mesh]:
 
 
 HANDLERS = (
+    ("save_pre", settle_all),
+    ("render_init", settle_all),
+    ("frame_change_pre", settle_all),
     ("frame_change_post", on_frame_change),
     ("depsgraph_update_post", on_depsgraph_update),
     ("load_post", on_load),
@@ -159,5 +233,10 @@ def register() -> None:
 
 
 def unregister() -> None:
+    global _moved_at
+    if bpy.app.timers.is_registered(_settle_when_still):
+        bpy.app.timers.unregister(_settle_when_still)
+    _moved_at = None
+    settle_all()
     for name, handler in reversed(HANDLERS):
         getattr(bpy.app.handlers, name).remove(handler)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 
 import bpy
@@ -14,6 +15,9 @@ from .backend.model import MM_PER_METRE
 
 # Before 5.2 the bounding box stays stale when the attribute is written.
 STALE_BOUNDS = bpy.app.version < (5, 2, 0)
+
+# How far shape keys that wait have yet to go, metres, by vertex; `mesh.lwae.waiting` names them.
+WAITING = "lwae_waiting"
 
 
 def read_positions(mesh: bpy.types.Mesh) -> np.ndarray:
@@ -32,7 +36,12 @@ def read_positions(mesh: bpy.types.Mesh) -> np.ndarray:
     return positions.reshape(-1, 3)
 
 
-def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray, expressions: Follower | None = None) -> None:
+def write_positions(
+    mesh: bpy.types.Mesh,
+    positions: np.ndarray,
+    expressions: Follower | None = None,
+    wait: frozenset[str] = frozenset(),
+) -> None:
     """Move all vertices of a mesh.
 
     A mesh with shape keys gets the same change in every key, so that what an artist made stays on the new face; keys
@@ -41,6 +50,7 @@ def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray, expressions: Fo
     Args:
         positions: float32 [N, 3] in mm, in the model's frame (Blender's, face along -Y).
         expressions: the model's.
+        wait: names of shape keys that are not moved now but by `catch_up`, see `late_keys`; no linked mesh has any.
 
     Raises:
         LwaeError: in edit mode, for another number of vertices, or when the mesh did not take the positions.
@@ -54,7 +64,7 @@ def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray, expressions: Fo
         _write_linked(mesh, metres, expressions)
     else:
         if mesh.shape_keys:
-            _write_keys(mesh.shape_keys, metres, metres - read_positions(mesh), expressions)
+            _write_keys(mesh, metres, expressions, wait)
         mesh.attributes["position"].data.foreach_set("vector", metres.ravel())
         if STALE_BOUNDS:
             mesh.vertices[0].co = mesh.vertices[0].co
@@ -65,18 +75,57 @@ def write_positions(mesh: bpy.types.Mesh, positions: np.ndarray, expressions: Fo
 
 
 def _write_keys(
-    shape_keys: bpy.types.Key, metres: np.ndarray, change: np.ndarray, expressions: Follower | None
+    mesh: bpy.types.Mesh, metres: np.ndarray, expressions: Follower | None, wait: frozenset[str]
 ) -> None:
-    points, shift, reference = np.empty(change.size, dtype=np.float32), change.ravel(), shape_keys.reference_key
-    for key in shape_keys.key_blocks:
-        if key == reference:
-            # Exactly what the mesh gets: the stamp must hold when the keys are removed.
-            key.points.foreach_set("co", metres.ravel())
-            continue
+    if waiting_keys(mesh) != wait:
+        catch_up(mesh, expressions)
+    change, reference = metres - read_positions(mesh), mesh.shape_keys.reference_key
+    if wait:
+        _postpone(mesh, change, wait)
+    keys = [key for key in mesh.shape_keys.key_blocks if key != reference and key.name not in wait]
+    _shift(keys, change, expressions)
+    # Exactly what the mesh gets: the stamp must hold when the keys are removed.
+    reference.points.foreach_set("co", metres.ravel())
+
+
+def _shift(keys: list[bpy.types.ShapeKey], change: np.ndarray, expressions: Follower | None) -> None:
+    points, shift = np.empty(change.size, dtype=np.float32), change.ravel()
+    for key in keys:
         key.points.foreach_get("co", points)
         points += shift
         _follow(points.reshape(-1, 3), key.name, change, expressions)
         key.points.foreach_set("co", points)
+
+
+def waiting_keys(mesh: bpy.types.Mesh) -> frozenset[str]:
+    """Names of shape keys that have not yet followed the face."""
+    text = mesh.lwae.waiting
+    return frozenset(json.loads(text)) if text else frozenset()
+
+
+def _postpone(mesh: bpy.types.Mesh, change: np.ndarray, names: frozenset[str]) -> None:
+    """Add to what is on the mesh itself, so that undo, copies and files know what their keys have yet to do."""
+    attribute = mesh.attributes.get(WAITING)
+    if not mesh.lwae.waiting:
+        if attribute is not None:
+            mesh.attributes.remove(attribute)  # Of keys that are gone.
+        attribute = mesh.attributes.new(WAITING, "FLOAT_VECTOR", "POINT")
+        mesh.lwae.waiting = json.dumps(sorted(names))
+    attribute.data.foreach_set("vector", _read(attribute.data, "vector") + change.ravel())
+
+
+def catch_up(mesh: bpy.types.Mesh, expressions: Follower | None) -> None:
+    """Let shape keys that wait follow the face to where it is; not in edit mode. The caller updates the mesh."""
+    names, attribute = waiting_keys(mesh), mesh.attributes.get(WAITING)
+    if names and attribute is not None and mesh.shape_keys:
+        change = _read(attribute.data, "vector")
+        reference = mesh.shape_keys.reference_key
+        keys = [key for key in mesh.shape_keys.key_blocks if key != reference and key.name in names]
+        _shift([key for key in keys if 3 * len(key.points) == change.size], change.reshape(-1, 3), expressions)
+    if names:
+        mesh.lwae.waiting = ""
+    if attribute is not None:
+        mesh.attributes.remove(attribute)
 
 
 def _follow(points: np.ndarray, name: str, change: np.ndarray, expressions: Follower | None) -> None:

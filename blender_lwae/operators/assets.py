@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from .. import face, gallery, writer
+from .. import face, gallery, sync, writer
 from ..backend.asset_catalogs import ensure_catalog
 from ..backend.errors import LwaeError
 from ..backend.files import file_stem
@@ -70,6 +70,7 @@ def asset_copy(item: bpy.types.Object, name: str) -> Iterator[tuple[bpy.types.Ob
         The copy, at the origin and without animation, and the names of the modifiers that it lacks because they work
         with other objects.
     """
+    sync.settle(item.data)
     copy = item.copy()
     mesh = copy.data = item.data.copy()
     # Linked blocks have names of their own beside those of this file.

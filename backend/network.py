@@ -28,8 +28,9 @@ def _polynomials(x: torch.Tensor, laplacian: SparseMatrix, order: int):
     rows, columns = (-1, x.shape[2]), (len(x), -1)
     before, current = None, x.reshape(columns)
     yield current.view(rows)
-    for _ in range(1, order):
-        following = laplacian.product(current, double=before is not None, minus=before)
+    for k in range(1, order):
+        # T_0 is x itself, and the caller's; who asks for the next one is done with those before.
+        following = laplacian.product(current, double=k > 1, minus=before, overwrite=k > 2)
         before, current = current, following
         yield current.view(rows)
 

@@ -37,12 +37,19 @@ class SparseMatrix(nn.Module):
         self.transposed = None if symmetric else SparseMatrix(matrix.transpose(), symmetric=True)
         self._rows: dict[str, torch.Tensor] = {}
 
-    def product(self, x: torch.Tensor, double: bool = False, minus: torch.Tensor | None = None) -> torch.Tensor:
-        """A x, or 2 A x, less `minus` [n, columns], for features [m, columns]; no gradient."""
+    def product(
+        self, x: torch.Tensor, double: bool = False, minus: torch.Tensor | None = None, overwrite: bool = False
+    ) -> torch.Tensor:
+        """A x, or 2 A x, less `minus` [n, columns], for features [m, columns]; no gradient.
+
+        With `overwrite` the result may lie where `minus` was.
+        """
         values = self.doubled if double else self.values
         if self.csr:
             rows = self._compressed("doubled" if double else "values", values)
-            return rows @ x if minus is None else torch.addmm(minus, rows, x, beta=-1)
+            if minus is None:
+                return rows @ x
+            return torch.addmm(minus, rows, x, beta=-1, out=minus if overwrite else None)
         result = torch.embedding_bag(x, self.indices, self.indptr, False, 0, False, values, True)[0]
         return result if minus is None else result.sub_(minus)
 

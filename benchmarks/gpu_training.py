@@ -46,6 +46,11 @@ class Training:
         self._config = DEFAULTS | {"preset": "paper"}
         self._sizes = [self.network.config["latent"]] * self.model.part_count
 
+    @property
+    def resident(self) -> int:
+        """Bytes of faces on the GPU."""
+        return len(self._order) * self.model.mean.nbytes if self._store.resident else 0
+
     def step(self) -> tuple[Step, torch.optim.Optimizer]:
         """A step as training makes it, not yet recorded."""
         optimiser = make_optimiser(self.network, self._config, capturable=self.is_gpu)
@@ -70,9 +75,9 @@ class Training:
             step.sums.tolist()
 
         if self.is_gpu:
+            torch.cuda.reset_peak_memory_stats()  # before the warm-up: replays allocate nothing
             for _ in range(WARM_UPS + 1):
                 call()
-            torch.cuda.reset_peak_memory_stats()
         return [seconds / count for seconds in times(steps, self.device, 10 if self.is_gpu else 2)]
 
     def traffic(self) -> int:
@@ -92,6 +97,7 @@ def training_rows(device: str, quick: bool, bandwidth: float) -> list[Row]:
     rows = _products(training, size)
     rows.append(value(f"what a training step's operations read and write, {size}", moved / 1e9, "GB"))
     if training.is_gpu:
+        rows.append(value(f"training faces on the GPU, of {FACES:,}", training.resident / 1e9, "GB"))
         seconds = training.seconds(recorded=False)
         rows.append(row(f"a training step, not recorded as a graph, {size}", seconds, baseline=True))
     for precision in ("float32", "tf32") if training.is_gpu else ("float32",):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import warnings
 from collections.abc import Callable
@@ -48,12 +49,18 @@ class Graphed:
 def beside(function: Callable[[], object], device: torch.device) -> None:
     """Call on a stream of its own, which CUDA asks of calls before a recording."""
     with torch.cuda.device(device):
-        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        current, side = torch.cuda.current_stream(), _side_stream(device)
         side.wait_stream(current)
         with torch.cuda.stream(side), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*capturable=True.*")  # It will be captured.
             function()
         current.wait_stream(side)
+
+
+@functools.cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Always the same one: PyTorch keeps freed memory for each stream apart."""
+    return torch.cuda.Stream(device)
 
 
 def record(function: Callable[[], object], device: torch.device) -> Callable[[], object]:

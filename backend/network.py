@@ -17,58 +17,10 @@ from torch.autograd.function import once_differentiable
 
 from .chebyshev import SparseRows
 from .paper_network import PaperArrays, PaperConfig, decoder_channels, encoder_channels
+from .torch_sparse import SparseMatrix
 
 # How many features of one level are worked on at a time on CPU, so that they stay in the processor's cache: 2 MB.
 BLOCK_FEATURES = 1 << 19
-
-
-class SparseMatrix(nn.Module):
-    """A constant sparse matrix for products with vertex features; gradients flow to the features.
-
-    The product is an `embedding_bag`, a weighted sum of gathered rows: on CPU 3 to 10 times as fast as PyTorch's
-    CSR product.
-
-    Args:
-        matrix: [n, m].
-        symmetric: the transposed matrix is the same, so none is stored for the gradient.
-    """
-
-    def __init__(self, matrix: SparseRows, symmetric: bool = False):
-        super().__init__()
-        self.shape = matrix.shape
-        # Constants of the mesh, not state: whoever builds the network brings them.
-        self.register_buffer("indptr", torch.from_numpy(matrix.indptr), persistent=False)
-        self.register_buffer("indices", torch.from_numpy(matrix.indices), persistent=False)
-        self.register_buffer("values", torch.from_numpy(matrix.data), persistent=False)
-        self.register_buffer("doubled", 2 * self.values, persistent=False)
-        self.transposed = None if symmetric else SparseMatrix(matrix.transpose(), symmetric=True)
-
-    def product(self, x: torch.Tensor, double: bool = False) -> torch.Tensor:
-        """A x, or 2 A x, for features [m, columns]; no gradient."""
-        values = self.doubled if double else self.values
-        return torch.embedding_bag(x, self.indices, self.indptr, False, 0, False, values, True)[0]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """A x for features [m, B, C]: [n, B, C]."""
-        return _Product.apply(x, self)
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, matrix):
-        ctx.matrix = matrix
-        return _columns(matrix.product, x)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        transposed = ctx.matrix.transposed or ctx.matrix
-        return _columns(transposed.product, gradient), None
-
-
-def _columns(product, x: torch.Tensor) -> torch.Tensor:
-    """Apply a product on [m, columns] to [m, B, C]."""
-    return product(x.reshape(len(x), -1)).view(-1, *x.shape[1:])
 
 
 def _polynomials(x: torch.Tensor, laplacian: SparseMatrix, order: int):
@@ -76,10 +28,9 @@ def _polynomials(x: torch.Tensor, laplacian: SparseMatrix, order: int):
     rows, columns = (-1, x.shape[2]), (len(x), -1)
     before, current = None, x.reshape(columns)
     yield current.view(rows)
-    for _ in range(1, order):
-        following = laplacian.product(current, double=before is not None)
-        if before is not None:
-            following -= before
+    for k in range(1, order):
+        # T_0 is x itself, and the caller's; who asks for the next one is done with those before.
+        following = laplacian.product(current, double=k > 1, minus=before, overwrite=k > 2)
         before, current = current, following
         yield current.view(rows)
 

@@ -53,11 +53,12 @@ class BorderShift(nn.Module):
             "floors": floors,
             "reverse": np.array([pairs.index((j, k)) for k, j in pairs]),
             "columns": border_columns(model),
-            "sizes": np.array([model.code_sizes[k] for k, _ in pairs]),
+            "pair_of_column": np.repeat(np.arange(len(pairs)), [model.code_sizes[k] for k, _ in pairs]),
         }
-        self.own = [[index for index, (k, _) in enumerate(pairs) if k == part] for part in range(len(parts))]
         for part, (vertices, _) in enumerate(parts):
-            neighbours = [pairs[index][1] for index in self.own[part]]
+            own = [index for index, (k, _) in enumerate(pairs) if k == part]
+            neighbours = [pairs[index][1] for index in own]
+            constants[f"own{part}"] = np.array(own, dtype=np.int64)
             constants[f"weights{part}"] = model.weights[np.ix_(neighbours, vertices)].astype(np.float32)
         for name, constant in constants.items():
             self.register_buffer(name, torch.as_tensor(constant), persistent=False)
@@ -70,11 +71,13 @@ class BorderShift(nn.Module):
 
     def factor(self, amounts: torch.Tensor, part: int) -> torch.Tensor:
         """1 + sum_j s_kj w_j on a part's own vertices, [B, n, 1]."""
-        return (1 + amounts[:, self.own[part]] @ self.get_buffer(f"weights{part}"))[..., None]
+        own = amounts.index_select(1, self.get_buffer(f"own{part}"))
+        return (1 + own @ self.get_buffer(f"weights{part}"))[..., None]
 
     def rows(self, codes: torch.Tensor) -> torch.Tensor:
         """s_kj z_k of all pairs side by side, [B, sum of Z_k]."""
-        return codes[:, self.columns] * self.amounts(codes).repeat_interleave(self.sizes, dim=1)
+        # By index: a repetition with counts on the device would make the host wait for them.
+        return codes[:, self.columns] * self.amounts(codes).index_select(1, self.pair_of_column)
 
 
 class LocalNetwork(nn.Module):

@@ -17,8 +17,8 @@ import torch
 from torch_geometric.nn import ChebConv
 
 from trainer.losses import loss_terms, loss_weights
+from trainer.optimiser import make_optimiser
 from trainer.paper_preset import DEFAULTS
-from trainer.training import make_optimiser
 
 from . import large_head
 from .measure import ROOT, Row, interleaved, row, value

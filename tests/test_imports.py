@@ -23,11 +23,13 @@ for file in sorted(root.rglob("*.py")):
         importlib.import_module(name.removesuffix(".__init__"))
 """
 
+TORCH = {"torch_decoder.py", "torch_local.py", "torch_sparse.py"}
+
 
 @pytest.mark.parametrize(
     "package, blocked, left_out",
     [
-        ("backend", {"bpy", "torch", "scipy", "trainer"}, {"torch_decoder.py", "network.py", "torch_local.py"}),
+        ("backend", {"bpy", "torch", "scipy", "trainer"}, {"network.py", *TORCH}),
         ("backend", {"bpy", "scipy", "trainer"}, set()),
         ("trainer", {"bpy"}, {"__main__.py"}),
     ],

@@ -96,6 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--epochs", type=_positive)
     train.add_argument("--seed", type=_seed)
     train.add_argument("--device", default="cpu", help="cpu, cuda, mps")
+    train.add_argument(
+        "--precision", default="float32", help="of matrix products: float32, or tf32 on a GPU (default float32)"
+    )
+    train.add_argument(
+        "--no-graph", dest="graph", action="store_false", help="on a GPU, do not record the step as a CUDA graph"
+    )
     train.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help="any option of the preset")
     train.set_defaults(run=_train)
 
@@ -220,9 +226,10 @@ def _weights(options: argparse.Namespace) -> None:
 
 def _train(options: argparse.Namespace) -> int:
     from .distributed import own_device, team
+    from .precision import require_precision
     from .training import require_device
 
-    require_device(own_device(options.device))
+    require_precision(options.precision, require_device(own_device(options.device)))
     with team(own_device(options.device)) as processes:
         return _train_in(options, processes)
 
@@ -254,7 +261,7 @@ def _train_in(options: argparse.Namespace, processes) -> int:
             create_run(path, options.data, options.preset or "local", overrides)
         processes.wait()
         run = open_run(path)
-    if not train(run, options.device):
+    if not train(run, options.device, options.precision, options.graph):
         return 130
     if processes.leads:
         print(f"trained; next: python -m trainer evaluate {run.path}")

@@ -59,6 +59,14 @@ class Team:
         own = count // self.size
         return np.arange(self.rank * own, (self.rank + 1) * own) if self.size > 1 else np.arange(count)
 
+    def share(self, drawn: torch.Tensor) -> torch.Tensor:
+        """This process's rows of what was drawn for a whole batch."""
+        return drawn[self.rows(len(drawn))] if self.size > 1 else drawn
+
+    def share_of_pairs(self, drawn: torch.Tensor) -> torch.Tensor:
+        """This process's rows of what was drawn for all pairs of a batch."""
+        return drawn[self.pairs(len(drawn))] if self.size > 1 else drawn
+
     def wrap(self, module: torch.nn.Module) -> torch.nn.Module:
         """The module, its gradients averaged over all processes."""
         # Buffers are constants of the mesh, which every process made from the same file.

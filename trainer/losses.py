@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The terms that training minimises the weighted sum of."""
+"""The terms that training minimises the weighted sum of.
+
+All draws are made on the faces' own device, and nothing waits for it or depends on its numbers, so that a training step
+can be recorded as a CUDA graph (`cuda_graph`), whose every replay draws anew.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from backend.network import SparseMatrix
+from backend.torch_sparse import SparseMatrix
 from trainer.mesh.topology import umbrella_laplacian
 
 from .distributed import ALONE, Team
@@ -49,7 +53,7 @@ def loss_terms(
     if config.get("variational"):
         mean, log_variance = network.posterior(faces)
         noise = torch.randn(len(mean) * team.size, mean.shape[1], dtype=mean.dtype, device=mean.device)
-        noise = noise[team.rows(len(noise))]
+        noise = team.share(noise)
         codes = network.project(mean + torch.exp(0.5 * log_variance) * noise)
         terms["kl"] = divergence(mean, log_variance)
     else:
@@ -88,8 +92,7 @@ def cycle_loss(
     """
     half = len(faces) // 2
     swap = torch.rand(half * team.size, len(part_sizes), device=faces.device) < 0.5
-    swap = swap[team.pairs(len(swap))]
-    columns = torch.repeat_interleave(swap, torch.tensor(part_sizes, device=faces.device), dim=1)
+    columns = per_number(team.share_of_pairs(swap), part_sizes)
 
     def swapped(codes: torch.Tensor) -> torch.Tensor:
         first, second = codes[:half], codes[half : 2 * half]
@@ -98,6 +101,12 @@ def cycle_loss(
     mixed = network.decode(swapped(codes))
     returned = network.decode(swapped(network.encode(mixed)))
     return distance(returned, faces[: 2 * half], std)
+
+
+def per_number(values: torch.Tensor, part_sizes: list[int]) -> torch.Tensor:
+    """Values of parts [..., K] for each number of a code, [..., D]."""
+    parts = values.split(1, dim=-1)
+    return torch.cat([part.expand(*part.shape[:-1], size) for part, size in zip(parts, part_sizes, strict=True)], -1)
 
 
 class Losses(torch.nn.Module):
@@ -155,7 +164,7 @@ def seam_loss(network, codes: torch.Tensor, part_sizes: list[int], bending: Bend
     Args:
         codes: [B, D].
     """
-    mixed = [part[torch.randperm(len(codes))] for part in codes.split(part_sizes, dim=1)]
+    mixed = [part[torch.randperm(len(codes), device=codes.device)] for part in codes.split(part_sizes, dim=1)]
     return functional.relu(bending(network.decode(torch.cat(mixed, dim=1))) - 1).mean()
 
 
@@ -170,13 +179,12 @@ def leakage_loss(
         codes, decoded: [B, D] and what they decode to, [B, N, 3] mm.
         outside: bool [K, N].
     """
-    part = int(torch.randint(len(part_sizes), ()))
-    start = sum(part_sizes[:part])
-    columns = slice(start, start + part_sizes[part])
-    exchanged = codes.clone()
-    exchanged[:, columns] = codes[:, columns].roll(1, dims=0)
-    change = (network.decode(exchanged) - decoded)[:, outside[part]]
-    return change.abs().mean() if change.numel() else change.sum()
+    part = torch.randint(len(part_sizes), (), device=codes.device)
+    chosen = torch.arange(len(part_sizes), device=codes.device) == part
+    exchanged = torch.where(per_number(chosen, part_sizes), codes.roll(1, dims=0), codes)
+    change = (network.decode(exchanged) - decoded).abs().mean(dim=(0, 2))
+    counted = (outside & chosen[:, None]).any(dim=0).to(change.dtype)
+    return (change * counted).sum() / counted.sum().clamp(min=1)
 
 
 def partition_loss(projections: torch.Tensor) -> torch.Tensor:

@@ -19,24 +19,36 @@ from backend.files import atomic_write
 from backend.torch_decoder import torch_network
 from trainer.mesh.topology import polygon_edges
 
+from .cuda_graph import Graphed
 from .distributed import Team, own_device, team
 from .evaluation.regions import find_regions
+from .face_store import FaceStore
 from .losses import Bending, Losses, loss_weights
+from .optimiser import load_optimiser_state, make_optimiser, optimiser_state, set_rate
+from .precision import matrix_products, require_precision
 from .run import Run
+from .step import Step
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHECKPOINTS = 60
+# Looking at a GPU's numbers is waiting for it.
+STEPS_BETWEEN_LOOKS = {"cuda": 20}
 WARM_UP = 0.05
-MOMENTUM, DECAY = 0.9, 0.99  # Of CoMA's code; the decay is per epoch.
+DECAY = 0.99  # per epoch, of CoMA's code
 
 
-def train(run: Run, device: str = "cpu") -> bool:
+def train(run: Run, device: str = "cpu", precision: str = "float32", graph: bool = True) -> bool:
     """Train from the checkpoint, if there is one, to the last epoch; the last epoch is what counts.
 
     Every draw comes from states that the checkpoint holds, so a resumed training equals an uninterrupted one.
     SIGTERM and Ctrl-C finish the current step, write a checkpoint and return. Under `torchrun` all processes train
     together (`distributed`).
+
+    Args:
+        device: cpu, cuda, cuda:1, mps.
+        precision: one of `precision.PRECISIONS`.
+        graph: record the step as a CUDA graph where that is possible: one process on a GPU, and AdamW.
 
     Returns:
         Whether the last epoch was reached.
@@ -45,8 +57,9 @@ def train(run: Run, device: str = "cpu") -> bool:
         LwaeError: the data set is gone or another one, there is no such device, or the loss is not finite.
     """
     device = require_device(own_device(device))
-    with _stop_signals() as stopped, team(device) as processes:
-        return _train(run, device, stopped, processes)
+    require_precision(precision, device)
+    with _stop_signals() as stopped, team(device) as processes, matrix_products(precision):
+        return _train(run, device, stopped, processes, graph)
 
 
 def require_device(name: str) -> str:
@@ -58,7 +71,7 @@ def require_device(name: str) -> str:
     return name
 
 
-def _train(run: Run, device: str, stopped: list[int], processes: Team) -> bool:
+def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bool) -> bool:
     if not processes.leads:
         log.setLevel(logging.ERROR)
     config, dataset = run.config, run.dataset
@@ -77,12 +90,13 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team) -> bool:
     if "seam" in weights:
         edges = polygon_edges(dataset.template.polygon_sizes, dataset.template.polygon_vertices)
         bending = Bending(dataset.vertices, dataset.train, model.mean, edges).to(device)
-    optimiser = make_optimiser(network, config)
+    graph = graph and _can_be_recorded(config, device, processes)
+    optimiser = make_optimiser(network, config, capturable=graph)
     state = {"epoch": 0, "batch": 0, "sums": [0.0] * len(weights), "history": []}
     if run.checkpoint.is_file():
         saved = run.read_checkpoint()
         network.load_state_dict(saved["network"])
-        optimiser.load_state_dict(saved["optimiser"])
+        load_optimiser_state(optimiser, saved["optimiser"])
         set_random_states(saved, device)
         state = {key: saved[key] for key in state}
     batch_size = min(config["batch_size"], len(dataset.train) // 2 * 2)
@@ -92,13 +106,20 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team) -> bool:
     batches = max(1, len(dataset.train) // batch_size)
     total_steps = config["epochs"] * batches
     network.train()
+    store = FaceStore(dataset.vertices, dataset.train, device)
+    step = Step(losses, weights, optimiser, torch.empty(len(own), *model.mean.shape, device=device))
+    step.sums.copy_(torch.tensor(state["sums"], dtype=step.sums.dtype))
+    do_step = Graphed(step, device) if graph else step
+    alone = processes.size == 1
+    # Several processes have to agree after each step.
+    looks = STEPS_BETWEEN_LOOKS.get(torch.device(device).type, 1) if alone else 1
 
     def save() -> None:
         if not processes.leads:
             return
         # In memory first: what torch raises on a full disk is not an OSError.
         buffer = io.BytesIO()
-        parameters, moments = network.state_dict(), optimiser.state_dict()
+        parameters, moments = network.state_dict(), optimiser_state(optimiser)
         torch.save({**state, "network": parameters, "optimiser": moments, **random_states(device)}, buffer)
         with atomic_write(run.checkpoint) as stream:
             stream.write(buffer.getbuffer())
@@ -111,26 +132,22 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team) -> bool:
             order = np.random.default_rng([config["seed"], state["epoch"]]).permutation(dataset.train)
             while state["batch"] < batches:
                 chosen = np.sort(order[state["batch"] * batch_size :][:batch_size])[own]
-                faces = torch.as_tensor(np.ascontiguousarray(dataset.vertices[chosen]), device=device)
+                store.load(chosen, step.faces)
                 factor = learning_rate_factor(config, state["epoch"] * batches + state["batch"], batches)
-                for group in optimiser.param_groups:
-                    group["lr"] = config["learning_rate"] * factor
-                terms = losses(faces)
-                loss = sum(weight * terms[name] for name, weight in weights.items())
+                set_rate(optimiser, config["learning_rate"] * factor)
+                do_step()
+                state["batch"] += 1
+                bar.update()
+                if state["batch"] % looks and state["batch"] < batches and not (alone and stopped):
+                    continue
                 # What all must agree on in one message: the terms, and whether somebody was asked to stop.
-                said = torch.stack([*(terms[name].detach() for name in weights), loss.new_tensor(len(stopped))])
-                *found, stops = processes.mean(said).tolist()
-                if not all(math.isfinite(number) for number in found):
+                said = torch.cat([step.sums, step.sums.new_tensor([len(stopped)])])
+                *state["sums"], stops = processes.mean(said).tolist()
+                if not all(math.isfinite(number) for number in state["sums"]):
                     raise LwaeError(
                         f"Training diverged in epoch {state['epoch'] + 1}: the loss is not finite; "
                         "start a new run with a smaller learning_rate."
                     )
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                state["batch"] += 1
-                state["sums"] = [total + number for total, number in zip(state["sums"], found, strict=True)]
-                bar.update()
                 if stops:
                     save()
                     processes.wait()
@@ -140,6 +157,7 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team) -> bool:
             state["history"].append(means)
             bar.set_postfix({name: f"{value:.4f}" for name, value in means.items()})
             state.update(epoch=state["epoch"] + 1, batch=0, sums=[0.0] * len(weights))
+            step.sums.zero_()
             if time.monotonic() - saved_at > SECONDS_BETWEEN_CHECKPOINTS or state["epoch"] == config["epochs"]:
                 save()
                 saved_at = time.monotonic()
@@ -147,13 +165,17 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team) -> bool:
     return True
 
 
-def make_optimiser(network: torch.nn.Module, config: dict) -> torch.optim.Optimizer:
-    """AdamW, or CoMA's stochastic gradient descent with momentum."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    options = {"lr": config["learning_rate"], "weight_decay": config["weight_decay"]}
-    if config.get("optimiser") == "sgd":
-        return torch.optim.SGD(parameters, momentum=MOMENTUM, **options)
-    return torch.optim.AdamW(parameters, **options)
+def _can_be_recorded(config: dict, device: str, processes: Team) -> bool:
+    """Whether to try to record a training's step as a CUDA graph; on a GPU, says why not."""
+    if torch.device(device).type != "cuda":
+        return False
+    if processes.size > 1:
+        log.info("Several processes go step by step: only a training of one process is recorded as a CUDA graph.")
+    elif config.get("optimiser") == "sgd":
+        log.info("optimiser=sgd goes step by step: only AdamW is recorded as a CUDA graph.")
+    else:
+        return True
+    return False
 
 
 def learning_rate_factor(config: dict, step: int, batches: int) -> float:

@@ -105,11 +105,13 @@ def geometric_layer(layer):
 @pytest.mark.parametrize("order", range(1, 7))
 @pytest.mark.parametrize("channels", [(3, 8), (5, 5), (8, 3)])
 @pytest.mark.parametrize("needs_gradient", [True, False])
-def test_torch_layer_equals_torch_geometric(order, channels, batch, needs_gradient):
+@pytest.mark.parametrize("csr", [False, True], ids=["gathered", "csr"])
+def test_torch_layer_equals_torch_geometric(order, channels, batch, needs_gradient, csr):
     torch = pytest.importorskip("torch")
     network = pytest.importorskip("backend.network")
     torch.manual_seed(order)
     laplacian = network.SparseMatrix(sparse(scaled_laplacian(random_graph())), symmetric=True)
+    laplacian.csr = csr
     layer = network.ChebConv(*channels, order)
     torch.nn.init.normal_(layer.bias)
     other, edges = geometric_layer(layer)
@@ -134,9 +136,11 @@ def test_torch_layer_equals_torch_geometric(order, channels, batch, needs_gradie
 
 
 @pytest.mark.parametrize("channels", [(2, 3), (3, 2)])
-def test_gradients_are_exact(channels):
+@pytest.mark.parametrize("csr", [False, True], ids=["gathered", "csr"])
+def test_gradients_are_exact(channels, csr, monkeypatch):
     torch = pytest.importorskip("torch")
     network = pytest.importorskip("backend.network")
+    monkeypatch.setattr(network.SparseMatrix, "csr", csr)
     torch.manual_seed(0)
     laplacian = network.SparseMatrix(sparse(scaled_laplacian(random_graph())), symmetric=True).double()
     layer = network.ChebConv(*channels, 4).double()

@@ -17,6 +17,7 @@ from backend.errors import LwaeError  # noqa: E402
 from backend.network import PaperNetwork  # noqa: E402
 from backend.paper_network import PaperConfig, PaperNumpy, expected_shapes  # noqa: E402
 from backend.torch_decoder import TorchDecoder  # noqa: E402
+from backend.torch_sparse import use_csr  # noqa: E402
 from tests.toy import sphere  # noqa: E402
 from trainer import paper_preset  # noqa: E402
 from trainer.mesh.topology import triangulate  # noqa: E402
@@ -116,6 +117,20 @@ def test_blocks_of_faces_equal_the_whole_batch(monkeypatch):
         (network.decode(network.encode(data)) - data).abs().mean().backward()
         gradients.append([parameter.grad.clone() for parameter in network.parameters()])
     torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+
+
+def test_both_sparse_products_give_the_same_faces_and_gradients():
+    network, data = build(order=5), torch.from_numpy(faces(5, seed=2))
+    decoded, gradients = [], []
+    for csr in (False, True):
+        use_csr(network, csr)
+        network.zero_grad()
+        decoded.append(network.decode(network.encode(data)))
+        (decoded[-1] - data).abs().mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    torch.testing.assert_close(*decoded, atol=1e-4, rtol=0)
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-4)
+    assert all(matrix._rows for matrix in network.laplacians)
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)

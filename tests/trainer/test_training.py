@@ -294,6 +294,7 @@ PAPER_OPTIONS = ("optimiser=adam", "schedule=1", "variational=1", "kl=-1", "kl=0
 
 CANNOT = [f"--set {option}" for option in OPTIONS]
 CANNOT += [f"--set {option} --preset paper" for option in PAPER_OPTIONS] + ["--device nowhere"]
+CANNOT += ["--precision tf32", "--precision bf16 --device cpu"]
 
 
 @pytest.mark.parametrize("assignment", CANNOT)

@@ -99,8 +99,10 @@ def _shift(keys: list[bpy.types.ShapeKey], change: np.ndarray, expressions: Foll
 
 def waiting_keys(mesh: bpy.types.Mesh) -> frozenset[str]:
     """Names of shape keys that have not yet followed the face."""
-    text = mesh.lwae.waiting
-    return frozenset(json.loads(text)) if text else frozenset()
+    try:
+        return frozenset(json.loads(mesh.lwae.waiting)) if mesh.lwae.waiting else frozenset()
+    except (ValueError, TypeError):  # a damaged file
+        return frozenset()
 
 
 def _postpone(mesh: bpy.types.Mesh, change: np.ndarray, names: frozenset[str]) -> None:
@@ -117,12 +119,13 @@ def _postpone(mesh: bpy.types.Mesh, change: np.ndarray, names: frozenset[str]) -
 def catch_up(mesh: bpy.types.Mesh, expressions: Follower | None) -> None:
     """Let shape keys that wait follow the face to where it is; not in edit mode. The caller updates the mesh."""
     names, attribute = waiting_keys(mesh), mesh.attributes.get(WAITING)
-    if names and attribute is not None and mesh.shape_keys:
+    is_ours = attribute is not None and (attribute.data_type, attribute.domain) == ("FLOAT_VECTOR", "POINT")
+    if names and is_ours and mesh.shape_keys:
         change = _read(attribute.data, "vector")
         reference = mesh.shape_keys.reference_key
         keys = [key for key in mesh.shape_keys.key_blocks if key != reference and key.name in names]
         _shift([key for key in keys if 3 * len(key.points) == change.size], change.reshape(-1, 3), expressions)
-    if names:
+    if mesh.lwae.waiting:
         mesh.lwae.waiting = ""
     if attribute is not None:
         mesh.attributes.remove(attribute)

@@ -332,6 +332,16 @@ def test_all_keys_removed(late, sync, waiting):
     assert not waiting(late.data)
 
 
+@pytest.mark.parametrize("damaged", ["[", "7", "[[]]"])
+def test_a_damaged_list_of_keys_is_forgotten(face, sync, right, damaged):
+    face.data.lwae.waiting = damaged
+    face.data.attributes.new("lwae_waiting", "INT", "FACE")
+    drag(face.data)
+    sync.settle_all()
+    assert not face.data.lwae.waiting and "lwae_waiting" not in face.data.attributes
+    right(face.data)
+
+
 def test_our_own_readers(late, right, sync, addon, waiting):
     bpy.ops.object.select_all(action="DESELECT")
     late.select_set(True)

@@ -8,6 +8,7 @@ from trainer.mesh.topology import triangle_edges, umbrella_laplacian, vertex_nor
 from trainer.mesh.visibility import visibility
 from trainer.weights import local_weights as lw
 from trainer.weights.picture import save_parts_picture
+from trainer.weights.seams import Seams, moved_borders
 
 
 def sphere(count, radius=100.0, centre=(0, 0, 0)):
@@ -124,6 +125,28 @@ def test_hidden_vertices():
     normals = vertex_normals(vertices, np.concatenate([faces, inner_faces + 1500]))
     seen = visibility(vertices, normals)
     assert seen[:1500].min() > 0.2 and seen[1500:].max() == 0
+
+
+def test_what_is_hidden_close_under_the_skin_goes_with_it():
+    skin, close, deep = (sphere(count, radius)[0] for count, radius in ((6000, 100.0), (100, 98.0), (100, 60.0)))
+    mean = np.concatenate([skin, close, deep])
+    hidden = np.arange(len(mean)) >= len(skin)
+    leaders = lw.skin_over(mean, hidden, ~hidden)
+    itself = leaders == np.arange(len(mean))
+    assert itself[: len(skin)].all() and itself[-100:].all()
+    assert (leaders[len(skin) : -100][~itself[len(skin) : -100]] < len(skin)).all()
+    assert (~itself[len(skin) : -100]).mean() > 0.9
+    np.testing.assert_array_equal(lw.skin_over(mean, hidden, np.zeros(len(mean), bool)), np.arange(len(mean)))
+
+
+def test_borders_pass_followers_with_their_leaders(heads):
+    faces, triangles, mean = heads
+    label = (mean[:, 2] < 0).astype(int)
+    leaders = np.arange(len(mean))
+    leaders[:50] = 600
+    seams = Seams(faces, mean, triangles, triangle_edges(triangles))
+    moved = moved_borders(np.eye(2)[label[leaders]], seams, None, leaders)
+    assert (moved[:50] == moved[600]).all()
 
 
 def test_picture_is_a_png(heads, tmp_path):

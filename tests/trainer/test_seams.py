@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tests.toy import sphere
-from trainer.mesh.topology import polygon_edges, triangulate, umbrella_laplacian
+from trainer.mesh.topology import mirror_map, polygon_edges, triangulate, umbrella_laplacian
 from trainer.weights.seams import Seams, moved_borders, seam_matrix, seam_weights
 
 
@@ -63,7 +63,7 @@ def test_weights_are_smooth_and_stay_at_home(seams):
     weights = seam_weights(hard, seams)
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-9)
     assert seams.seam(weights) < 0.6 * seams.seam(hard)
-    far = seams.border_distance(hard.argmax(axis=1)) > 40
+    far = seams.border_distance(hard.argmax(axis=1)) > 48
     assert np.abs(weights - hard)[far].max() < 0.05
 
 
@@ -78,6 +78,28 @@ def test_ragged_borders_become_short(seams):
 
     assert length(moved) < 0.8 * length(ragged)
     assert set(np.unique(moved)) == {0.0, 1.0}
+
+
+def test_borders_run_through_the_middles_of_edges(seams):
+    label = (seams.mean[:, 2] > 0).astype(int)
+    cut = seams.edges[label[seams.edges[:, 0]] != label[seams.edges[:, 1]]]
+    half = np.linalg.norm(seams.mean[cut[:, 0]] - seams.mean[cut[:, 1]], axis=1) / 2
+    distance = seams.border_distance(label)
+    assert (distance[cut] <= half[:, None] + 1e-9).all()
+    assert distance.min() == pytest.approx(half.min())
+    assert np.isinf(seams.border_distance(np.zeros_like(label))).all()
+
+
+def test_borders_of_symmetric_parts_stay_symmetric(ball, seams):
+    """Also where the faces are not: here one side varies half as much again as the other."""
+    faces, mean, triangles, edges = ball
+    lopsided = np.where(mean[:, :1] > 0, 1.5, 1.0) * (faces - mean) + mean
+    mirror = mirror_map(mean)
+    assert (mirror >= 0).all()
+    moved = moved_borders(halves(mean[:, 2], 9.0), Seams(lopsided.astype(np.float32), mean, triangles, edges))
+    np.testing.assert_array_equal(moved, moved[mirror])
+    sides = moved_borders(halves(mean[:, 0]), seams)  # left and right are each other's image: not made one
+    assert (sides != sides[mirror]).any()
 
 
 def test_no_part_vanishes(seams):

@@ -91,6 +91,19 @@ def test_geodesics_go_around_and_use_diagonals():
     assert np.isinf(loose[-1])
 
 
+def test_distances_from_sources_with_a_start():
+    vertices, sizes, corners = grid(21, 3)
+    triangles = topology.triangulate(sizes, corners)
+    start = np.full(len(vertices), np.inf)
+    assert np.isinf(topology.distances_from(vertices, triangles, start)).all()
+    start[[0, 20]] = 0.0, 4.0
+    distance = topology.distances_from(np.r_[vertices, [[0.0, 0.0, 1.0]]], triangles, np.r_[start, np.inf])
+    x = np.arange(21)
+    assert np.allclose(distance[:21], np.minimum(x, 24 - x)) and np.isinf(distance[-1])
+    start[20] = 30.0  # further than from the other source
+    assert np.allclose(topology.distances_from(vertices, triangles, start)[:21], x)
+
+
 def test_mirror_map():
     vertices = np.array([[1.0, 0, 0], [-1.0, 0, 0], [0, 2.0, 0], [5.0, 5, 5], [-1.0001, 3, 0], [1.0, 3, 0]])
     assert topology.mirror_map(vertices, 0.01).tolist() == [1, 0, 2, -1, 5, 4]

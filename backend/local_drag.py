@@ -10,7 +10,8 @@ where rest is the mean and what other parts and blocks add there, and w_k T_j st
 a step is two products with matrices of the region's own size, and the rest of the face is left as it is. Nothing is
 subtracted from what was shown before: no error adds up, however long a drag is.
 
-When several parts move at once, `whole_drag` shows the face; terms are then made anew for the next single part.
+When several parts move along a line, as by a slider of the whole face or a donor's amount, `whole_drag` shows the face.
+Other changes of several parts are decoded as if nothing were known, so that a seed gives the same face to the last bit.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .local_network import LocalNumpy
 
 DENSE = 0.5  # Blocks on more than this share of a region join the one product over all of it.
+ALONG = 0.999  # Cosine between two steps of one drag, forwards or back.
 
 
 class Region:
@@ -89,6 +91,8 @@ class Drag:
         self._slices = [network.model.part_slice(k) for k in range(network.model.part_count)]
         self._regions: dict[int, Region] = {}
         self._code: np.ndarray | None = None
+        self._earlier: np.ndarray | None = None  # the code before that one
+        self._heading: np.ndarray | None = None  # of the last step, if several parts changed
         self._terms: list[np.ndarray] = [np.empty(0)] * len(self._slices)  # T_k, flat [3 n_k]
         self._added: list[np.ndarray] = [np.empty(0)] * len(self._blocks)  # what each block adds, [n, 3]
         self._stale_terms: set[int] = set()  # parts that `_terms` lags behind
@@ -107,19 +111,41 @@ class Drag:
             changed = [k for k, columns in enumerate(self._slices) if different[columns].any()]
         before, self._code = self._code, None  # An error below must not leave terms of two codes.
         if len(changed) == 1 and before is not None:
+            self._heading = None
             self._move(changed[0], code)
         elif changed:
-            self._show_all(changed, code)
+            self._show_all(changed, code, self._goes_on(before, code))
+        if changed:
+            self._earlier = before
         self._code = code
         return self._shown.copy()
 
-    def _show_all(self, changed: list[int], code: np.ndarray) -> None:
+    def _goes_on(self, before: np.ndarray | None, code: np.ndarray) -> bool:
+        """Whether this step goes on along the last one's line, other than straight back to where that came from."""
+        if before is None:
+            return False
+        step = code - before
+        step /= np.linalg.norm(step)
+        last, self._heading = self._heading, step
+        return last is not None and abs(step @ last) > ALONG and not np.array_equal(code, self._earlier)
+
+    def _show_all(self, changed: list[int], code: np.ndarray, goes_on: bool) -> None:
         self._open = None
         for k in changed:
             self._renew_energies(k, code)
         self._stale_terms.update(changed)
         self._stale.update(n for n, block in enumerate(self._blocks) if not set(changed).isdisjoint(block.parts))
-        self._shown = self._whole.decode(code, self._amounts())
+        amounts = self._amounts()
+        if goes_on:
+            self._shown = self._whole.decode(code, amounts)
+            return
+        self._renew_terms(code)
+        self._renew_blocks(code)
+        self._shown = self._network.model.mean.copy()
+        for k, vertices in enumerate(self._network.vertices):
+            add_rows(self._shown, vertices, self._shifted(k, amounts))
+        for block, added in zip(self._blocks, self._added, strict=True):
+            add_rows(self._shown, block.vertices, added)
 
     @cached_property
     def _whole(self) -> WholeDrag:

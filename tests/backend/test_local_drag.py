@@ -59,6 +59,15 @@ def test_a_slider_of_the_whole_face_shows_what_a_whole_decode_gives(kind):
             np.testing.assert_allclose(shown, network.decode(code[None])[0], atol=1e-4, err_msg=f"step {step}")
 
 
+def test_a_face_that_was_there_before_comes_back_to_the_last_bit():
+    model = load_model(DEFAULT)
+    network, codes = LocalNumpy(model), model.prior.sample(np.random.default_rng(0), 5)
+    first = [network.decode_one(code) for code in codes]
+    for order in ([0, 1, 0, 1, 0], [4, 2, 3, 1, 0]):
+        for number in order:
+            np.testing.assert_array_equal(network.decode_one(codes[number]), first[number])
+
+
 def test_a_drag_of_the_whole_face_soon_needs_no_basis(monkeypatch):
     model = load_model(DEFAULT)
     network = LocalNumpy(model)

@@ -127,7 +127,10 @@ class Drag:
         step = code - before
         step /= np.linalg.norm(step)
         last, self._heading = self._heading, step
-        return last is not None and abs(step @ last) > ALONG and not np.array_equal(code, self._earlier)
+        if last is None or abs(step @ last) <= ALONG:
+            self._whole.forget()
+            return False
+        return not np.array_equal(code, self._earlier)
 
     def _show_all(self, changed: list[int], code: np.ndarray, goes_on: bool) -> None:
         self._open = None

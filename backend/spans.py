@@ -31,6 +31,10 @@ class Span:
         self._fields = np.empty((most, width), dtype=np.float32)
         self._count = 0
 
+    def forget(self) -> None:
+        """Start over: vectors of another space follow."""
+        self._count = 0
+
     def __call__(self, vector: np.ndarray) -> np.ndarray:
         """float [size] to float32 [width], an array of the caller's own."""
         vector = vector.astype(np.float64)
@@ -38,7 +42,7 @@ class Span:
         along, rest = self._split(vector)
         if np.linalg.norm(rest) > least:
             if self._count == len(self._axes):
-                self._count = 0
+                self.forget()
                 along, rest = self._split(vector)
             length = np.linalg.norm(rest)
             axis = rest / length

@@ -23,7 +23,7 @@ from .spans import Span
 if TYPE_CHECKING:
     from .local_network import LocalNumpy
 
-LEFT_OUT_MM = 2e-5  # The most by which a vertex may be misplaced for a direction that is left out.
+LEFT_OUT_MM = 4e-5  # The most by which a vertex may be misplaced for a direction that is left out.
 CODE_DIRECTIONS, BLOCK_DIRECTIONS = 4, 16  # A line spans two; what blocks make of it, about nine.
 
 
@@ -77,6 +77,12 @@ class WholeDrag:
             longest = _longest(self._mean, [(block.vertices, block.basis) for block in self._blocks])
             size = self._coefficients.outputs[-1].stop
             self._bent = Span(self._of_blocks, size, self._mean.size, LEFT_OUT_MM / longest, BLOCK_DIRECTIONS)
+
+    def forget(self) -> None:
+        """Another line begins."""
+        self._linear.forget()
+        if self._blocks:
+            self._bent.forget()
 
     def decode(self, code: np.ndarray, amounts: np.ndarray | None) -> np.ndarray:
         """One code float32 [D] to vertices float32 [N, 3] in mm, an array of the caller's own.

@@ -49,8 +49,10 @@ def of_model(model: FaceModel, rounds: int, limits: dict[str, float]) -> list[Ro
     all_parts, begun = [], []
     for _ in range(rounds):
         for control in of_all:
+            base, amount = code, np.float32(0)
             for step in range(WHOLE_STEPS):
-                code = code + np.float32(rng.uniform(-0.2, 0.2)) * control.direction
+                amount += np.float32(rng.uniform(-0.2, 0.2))
+                code = base + amount * control.direction
                 start = time.perf_counter()
                 decoder.decode_one(code)
                 (all_parts if step else begun).append(time.perf_counter() - start)

@@ -11,7 +11,8 @@ import bpy
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from window_drag import FIRST_SLIDER, SETTINGS, below_top, event, main, region, view, window  # noqa: E402
+from window_drag import FIRST_SLIDER, below_top  # noqa: E402
+from window_steps import empty_scene, event, install, main, region, view, window  # noqa: E402
 
 
 def points(key) -> np.ndarray:
@@ -21,15 +22,8 @@ def points(key) -> np.ndarray:
 
 
 def steps():
-    bpy.ops.extensions.package_install_files(
-        filepath=SETTINGS["zip"], repo="user_default", enable_on_install=True
-    )
-    for item in list(bpy.data.objects):
-        bpy.data.objects.remove(item)
-    view().spaces[0].show_region_ui = True
-    yield 0.5
-    region("UI").active_panel_category = "Faces"
-    yield 0.5
+    install()
+    yield from empty_scene()
     in_view = {"window": window(), "area": view(), "region": region("WINDOW")}
     with bpy.context.temp_override(**in_view):
         assert bpy.ops.lwae.add_face("INVOKE_DEFAULT") == {"FINISHED"}

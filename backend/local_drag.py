@@ -93,6 +93,7 @@ class Drag:
         self._code: np.ndarray | None = None
         self._earlier: np.ndarray | None = None  # the code before that one
         self._heading: np.ndarray | None = None  # of the last step, if several parts changed
+        self._whole: WholeDrag | None = None  # reads all bases when it is made, so not before the first drag
         self._terms: list[np.ndarray] = [np.empty(0)] * len(self._slices)  # T_k, flat [3 n_k]
         self._added: list[np.ndarray] = [np.empty(0)] * len(self._blocks)  # what each block adds, [n, 3]
         self._stale_terms: set[int] = set()  # parts that `_terms` lags behind
@@ -128,7 +129,8 @@ class Drag:
         step /= np.linalg.norm(step)
         last, self._heading = self._heading, step
         if last is None or abs(step @ last) <= ALONG:
-            self._whole.forget()
+            if self._whole is not None:
+                self._whole.forget()
             return False
         return not np.array_equal(code, self._earlier)
 
@@ -140,6 +142,7 @@ class Drag:
         self._stale.update(n for n, block in enumerate(self._blocks) if not set(changed).isdisjoint(block.parts))
         amounts = self._amounts()
         if goes_on:
+            self._whole = self._whole or WholeDrag(self._network)
             self._shown = self._whole.decode(code, amounts)
             return
         self._renew_terms(code)
@@ -149,10 +152,6 @@ class Drag:
             add_rows(self._shown, vertices, self._shifted(k, amounts))
         for block, added in zip(self._blocks, self._added, strict=True):
             add_rows(self._shown, block.vertices, added)
-
-    @cached_property
-    def _whole(self) -> WholeDrag:
-        return WholeDrag(self._network)
 
     def _move(self, k: int, code: np.ndarray) -> None:
         """Part k alone has changed."""

@@ -159,12 +159,11 @@ class Drag:
             self._regions[k] = Region(self._network, k)
         region = self._regions[k]
         self._renew_energies(k, code)
+        self._stale_terms.add(k)
+        self._renew_terms(code)
         if self._open != k:
-            self._stale_terms.discard(k)
-            self._renew_terms(code)
             self._renew_blocks(code)
             self._open_region(k, region)
-        self._terms[k] = code[self._slices[k]] @ self._network.bases[k]
         amounts = self._amounts()
         own = self._shifted(k, amounts)
         coefficients = [self._blocks[number].coefficients(code[None])[0] for number, _ in region.dense]

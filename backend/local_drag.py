@@ -143,7 +143,7 @@ class Drag:
         amounts = self._amounts()
         if goes_on:
             self._whole = self._whole or WholeDrag(self._network)
-            self._shown = self._whole.decode(code, amounts)
+            self._shown = self._whole.decode(code, amounts, self._heading)
             return
         self._renew_terms(code)
         self._renew_blocks(code)

@@ -32,14 +32,19 @@ FLOATS_TOGETHER = 1 << 22
 MIN_TOGETHER = 8
 
 
+def require_local(model: FaceModel) -> None:
+    """Raises LwaeError when the model is of another preset."""
+    if model.preset != "local":
+        raise LwaeError(f"The model {model.name!r} has no linear bases; this needs one of the preset local.")
+
+
 def linear_gram(model: FaceModel) -> np.ndarray:
     """B M B^T of the stacked part bases, float64 [D, D]: area-weighted inner products, mm^2.
 
     Raises:
         LwaeError: when the model is of another preset.
     """
-    if model.preset != "local":
-        raise LwaeError(f"The model {model.name!r} has no linear bases; this needs one of the preset local.")
+    require_local(model)
     parts = [part_arrays(model, k) for k in range(model.part_count)]
     return gram_matrix(parts, model.network["mass"])
 

@@ -6,8 +6,8 @@ With `LocalNumpy`'s terms T_k = B_k z_k the face is
     mean + sum_k T_k + sum_(k<j) s_kj (w_j T_k - w_k T_j) + blocks.
 
 The terms are linear in the code, the blocks in their coefficients, and on the line through code space that a slider
-is, both keep to few directions (`spans.Span`). So after its first steps a drag combines a dozen fields of the face's
-own size instead of reading all bases again.
+is, both keep to few directions (`spans.Span`). So a drag combines a dozen fields of the face's own size instead of
+reading all bases again. Where they are small, most of them are made at once when it begins, from codes further along.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LEFT_OUT_MM = 4e-5  # The most by which a vertex may be misplaced for a direction that is left out.
 CODE_DIRECTIONS, BLOCK_DIRECTIONS = 4, 16  # A line spans two; what blocks make of it, about nine.
+AT_ONCE = 1 << 16  # coordinates of a face, up to which eight fields of blocks cost little more than two
+AHEAD = np.array([-9, -6, -4, -2, -1, 0, 1, 2, 4, 6, 9])  # lengths of code; most sliders' whole way is from -9 to 9
 
 
 class Border:
@@ -84,12 +86,18 @@ class WholeDrag:
         if self._blocks:
             self._bent.forget()
 
-    def decode(self, code: np.ndarray, amounts: np.ndarray | None) -> np.ndarray:
+    def decode(self, code: np.ndarray, amounts: np.ndarray | None, heading: np.ndarray) -> np.ndarray:
         """One code float32 [D] to vertices float32 [N, 3] in mm, an array of the caller's own.
 
         Args:
             amounts: s of every pair (k, j), [1, pairs]; None where borders do not move.
+            heading: float32 [D] of length 1, along the line that codes are on.
         """
+        if self._linear.is_empty:
+            self._linear.expect(np.stack([code, heading]))
+            if self._blocks and self._mean.size <= AT_ONCE:
+                ahead = code + AHEAD[:, None].astype(np.float32) * heading
+                self._bent.expect(np.concatenate([block.coefficients(ahead) for block in self._blocks], axis=1))
         fields = self._linear(code)
         shown = fields[: self._mean.size].reshape(self._mean.shape)
         shown += self._mean
@@ -103,21 +111,29 @@ class WholeDrag:
             add_rows(shown, border.vertices, piece.reshape(-1, 3))
         return shown
 
-    def _of_code(self, code: np.ndarray) -> np.ndarray:
-        """sum_k T_k on the mesh, then w_j T_k - w_k T_j of every border, flat."""
-        network, field = self._network, np.zeros_like(self._mean)
-        terms = []
-        for columns, vertices, basis in zip(self._slices, network.vertices, network.bases, strict=True):
-            terms.append((code[columns] @ basis).reshape(-1, 3))
-            add_rows(field, vertices, terms[-1])
-        of_borders = [border.difference(terms).ravel() for border in self._borders]
-        return np.concatenate([field.ravel(), *of_borders])
+    def _of_code(self, codes: np.ndarray) -> np.ndarray:
+        """sum_k T_k on the mesh, then w_j T_k - w_k T_j of every border, flat, of codes [n, D]."""
+        network, result = self._network, []
+        for code in codes:
+            field, terms = np.zeros_like(self._mean), []
+            for columns, vertices, basis in zip(self._slices, network.vertices, network.bases, strict=True):
+                terms.append((code[columns] @ basis).reshape(-1, 3))
+                add_rows(field, vertices, terms[-1])
+            of_borders = [border.difference(terms).ravel() for border in self._borders]
+            result.append(np.concatenate([field.ravel(), *of_borders]))
+        return np.stack(result)
 
     def _of_blocks(self, coefficients: np.ndarray) -> np.ndarray:
-        field = np.zeros_like(self._mean)
+        """What blocks add to the mesh, flat, of coefficients [n, all blocks']."""
+        # With the fields last, what a vertex gets of all of them is one row of memory.
+        fields = np.zeros((*self._mean.shape, len(coefficients)), dtype=np.float32)
         for block, own in zip(self._blocks, self._coefficients.outputs, strict=True):
-            add_rows(field, block.vertices, (coefficients[own] @ block.basis).reshape(-1, 3))
-        return field.ravel()
+            added = (block.basis.T @ coefficients[:, own].T).reshape(-1, *fields.shape[1:])
+            if len(coefficients) == 1:
+                add_rows(fields[..., 0], block.vertices, added[..., 0])
+            else:
+                fields[block.vertices] += added
+        return np.ascontiguousarray(fields.reshape(-1, len(coefficients)).T)
 
 
 def _longest(mean: np.ndarray, bases) -> float:

@@ -15,6 +15,8 @@ from scipy.linalg import eigh
 from backend.local_network import REFERENCE_VERTICES
 from trainer.mesh.topology import vertex_areas
 
+from .mirror import mirror_images
+
 # Below this weight a part does not move a vertex: at most a few micrometres are lost.
 SUPPORT = 1e-3
 MOST_SHARE = 4  # By variance no part gets more than so many times its equal share of the code.
@@ -27,6 +29,7 @@ def local_arrays(
     weights: np.ndarray,
     code_size: int,
     allocation: str = "equal",
+    image: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The network arrays of the closed form.
 
@@ -37,16 +40,19 @@ def local_arrays(
         weights: [K, N].
         code_size: Z_k of every part; at most S - 1 components exist.
         allocation: "equal", or "variance": the same total, shared out by `sizes_by_variance`.
+        image: int [N], the mirror image of each vertex, if mirrored faces are to count too.
 
     Returns:
         mass float32 [N], and for each part k: part{k}/vertices int32 [n], part{k}/basis float16 [Z_k, n, 3].
     """
-    arrays = {"mass": surface_mass(mean, triangles)}
+    mass = surface_mass(mean, triangles)
+    # Triangulated polygons are not the same on both sides.
+    arrays = {"mass": mass if image is None else (mass + mass[image]) / 2}
     longest = code_size * (MOST_SHARE if allocation == "variance" else 1)
     for k, weight in enumerate(weights):
         vertices = np.flatnonzero(weight > SUPPORT).astype(np.int32)
         arrays[f"part{k}/vertices"] = vertices
-        arrays[f"part{k}/basis"] = weighted_basis(displacements, vertices, weight, longest).astype(np.float16)
+        arrays[f"part{k}/basis"] = weighted_basis(displacements, vertices, weight, longest, image).astype(np.float16)
     if allocation == "variance":
         for k, size in enumerate(sizes_by_variance(deviations(arrays, weights), code_size * len(weights))):
             arrays[f"part{k}/basis"] = np.ascontiguousarray(arrays[f"part{k}/basis"][:size])
@@ -80,11 +86,17 @@ def sizes_by_variance(deviations: Sequence[np.ndarray], total: int) -> list[int]
     return [1 + int(count) for count in more]
 
 
-def weighted_basis(displacements: np.ndarray, vertices: np.ndarray, weight: np.ndarray, count: int) -> np.ndarray:
+def weighted_basis(
+    displacements: np.ndarray, vertices: np.ndarray, weight: np.ndarray, count: int, image: np.ndarray | None = None
+) -> np.ndarray:
     """sqrt(w) times the principal components of displacements * sqrt(w), in mm per standard deviation.
 
+    With `image` [N], the mirror image of each vertex, and a weight that is its own, these are the components of the
+    displacements and their mirror images together: those of their even and of their odd halves, the largest of both.
+    So each component is the same, or the opposite, on the other side.
+
     Args:
-        vertices: int [n], the vertices that take part.
+        vertices: int [n], the vertices that take part, sorted.
         weight: [N].
 
     Returns:
@@ -93,7 +105,14 @@ def weighted_basis(displacements: np.ndarray, vertices: np.ndarray, weight: np.n
     root = np.sqrt(weight[vertices]).astype(np.float32)[:, None]
     rows = np.take(displacements, vertices, axis=1)  # [:, vertices] would lie in another order: one more copy
     rows *= root
-    return principal_axes(rows.reshape(len(rows), -1), count).reshape(-1, len(vertices), 3) * root
+    if image is None or not np.array_equal(weight, weight[image]):
+        axes = principal_axes(rows.reshape(len(rows), -1), count)
+    else:
+        odd = 0.5 * (rows - mirror_images(rows, np.searchsorted(vertices, image[vertices])))
+        rows -= odd
+        axes = np.concatenate([principal_axes(half.reshape(len(rows), -1), count) for half in (rows, odd)])
+        axes = axes[np.argsort(-np.linalg.norm(axes, axis=1), kind="stable")[:count]]
+    return axes.reshape(-1, len(vertices), 3) * root
 
 
 def principal_axes(rows: np.ndarray, count: int) -> np.ndarray:

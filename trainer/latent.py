@@ -16,29 +16,41 @@ from backend.torch_decoder import TorchDecoder
 
 from .controls import fit_controls
 from .datasets.dataset import Dataset
+from .mirror import mirror_images
 from .whole_controls import fit_whole_controls
 
 BLOCK = 64
 KEPT_VARIANCE = 0.9999
 
 
-def fit_latent(model: FaceModel, dataset: Dataset) -> FaceModel:
-    """The model with prior and controls of the training faces' codes; LwaeError if these are not finite."""
+def fit_latent(model: FaceModel, dataset: Dataset, image: np.ndarray | None = None) -> FaceModel:
+    """The model with prior and controls of the training faces' codes; LwaeError if these are not finite.
+
+    Args:
+        image: int [N], the mirror image of each vertex, if mirrored faces are to count too.
+    """
     # On CPU PyTorch runs the `paper` network 4 to 6 times as fast as NumPy; of the two `local` ones NumPy's encoder is
     # the more exact.
     decoder = TorchDecoder(model) if model.preset == "paper" else NumpyDecoder(model)
-    codes = encode_faces(decoder, dataset.vertices, dataset.train)
+    codes = even = encode_faces(decoder, dataset.vertices, dataset.train)
+    if image is not None:
+        mirrored = encode_faces(decoder, dataset.vertices, dataset.train, image)
+        codes, even = np.concatenate([codes, mirrored]), (codes + mirrored) / 2
     controls = fit_controls(decoder, codes)
-    if dataset.label_names:
-        controls += fit_whole_controls(decoder, codes, dataset.label_names, dataset.labels[dataset.train])
+    if dataset.label_names:  # A face and its mirror image have the same labels.
+        controls += fit_whole_controls(decoder, even, dataset.label_names, dataset.labels[dataset.train])
     return dataclasses.replace(model, prior=fit_prior(codes), controls=controls)
 
 
-def encode_faces(decoder: Decoder, vertices: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Codes float32 [len(indices), D] of some faces of a (memory-mapped) set."""
-    return np.concatenate(
-        [decoder.encode(vertices[indices[start : start + BLOCK]]) for start in range(0, len(indices), BLOCK)]
-    )
+def encode_faces(
+    decoder: Decoder, vertices: np.ndarray, indices: np.ndarray, image: np.ndarray | None = None
+) -> np.ndarray:
+    """Codes float32 [len(indices), D] of some faces of a (memory-mapped) set; with `image`, of their mirror images."""
+    codes = []
+    for start in range(0, len(indices), BLOCK):
+        faces = vertices[indices[start : start + BLOCK]]
+        codes.append(decoder.encode(faces if image is None else mirror_images(faces, image)))
+    return np.concatenate(codes)
 
 
 def fit_prior(codes: np.ndarray) -> Prior:

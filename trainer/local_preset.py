@@ -14,6 +14,7 @@ from .closed_form import weighted_basis
 DEFAULTS = {
     "code_size": 64,
     "allocation": "variance",
+    "mirror": True,
     "sigma_n": 0.03,
     "encoder_iterations": 8,
     "border_strength": 0.75,
@@ -21,24 +22,29 @@ DEFAULTS = {
     "coefficients": 32,
     "borders": 16,
     "dropout": 0.2,
-    "epochs": 30,
+    "epochs": 40,
     "batch_size": 64,
     "learning_rate": 3e-3,
     "weight_decay": 0.1,
     "cycle": 0.5,
     "leakage": 0.0,
-    "seam": 0.05,
+    "seam": 0.08,
     "seed": 0,
 }
 # What runs did that were started before these options were there.
-BEFORE = {"allocation": "equal", "border_strength": 0.0, "seam": 0.0}
+BEFORE = {"allocation": "equal", "mirror": False, "border_strength": 0.0, "seam": 0.0}
 PART_SUPPORT = 1e-2  # Least weight of a part where its block acts,
 BORDER_SUPPORT = 2e-2  # and least product of two weights where theirs does.
 BORDER_VERTICES = 12
 
 
 def residual_blocks(
-    weights: np.ndarray, code_sizes: list[int], config: dict, residual: np.ndarray, rng: np.random.Generator
+    weights: np.ndarray,
+    code_sizes: list[int],
+    config: dict,
+    residual: np.ndarray,
+    rng: np.random.Generator,
+    image: np.ndarray | None = None,
 ) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Blocks and their first arrays.
 
@@ -46,6 +52,7 @@ def residual_blocks(
         weights: [K, N].
         config: hidden, coefficients (per block) and borders (how many pairs at most).
         residual: float32 [S, N, 3], what the closed form leaves of the training faces, mm.
+        image: see `weighted_basis`.
 
     Returns:
         The list for header["network"]["residuals"], and the network arrays.
@@ -54,7 +61,7 @@ def residual_blocks(
     for parts, share, least in _places(weights, config["borders"]):
         index = len(blocks)
         vertices = np.flatnonzero(share > least).astype(np.int32)
-        basis = weighted_basis(residual, vertices, share, config["coefficients"])
+        basis = weighted_basis(residual, vertices, share, config["coefficients"], image)
         size, hidden = sum(code_sizes[part] for part in parts), config["hidden"]
         bound = 1 / np.sqrt(size)
         arrays.update(

@@ -36,6 +36,7 @@ from . import local_preset, paper_preset
 from .closed_form import local_arrays
 from .datasets.dataset import Dataset, load_dataset
 from .latent import fit_latent
+from .mirror import find_image, symmetric_mean
 from .weights.weights_file import load_weights
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,10 @@ class Run:
             )
         return load_dataset(self.data)
 
+    def image(self, dataset: Dataset) -> np.ndarray | None:
+        """The mirror image of each vertex, int [N], where mirrored faces count in training too; else None."""
+        return find_image(self.start_model().mean, dataset.template) if self.config.get("mirror") else None
+
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
@@ -95,7 +100,8 @@ class Run:
 
     def trained_model(self) -> FaceModel:
         """The model as the checkpoint has it, its prior and controls fitted to the training faces."""
-        return fit_latent(self.trained_network(), self.dataset)
+        dataset = self.dataset
+        return fit_latent(self.trained_network(), dataset, self.image(dataset))
 
     def trained_network(self) -> FaceModel:
         """The model as the checkpoint has it, but with the prior and the controls of the start."""
@@ -177,9 +183,11 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     faces = dataset.vertices[dataset.train]
     mean = faces.mean(axis=0, dtype=np.float64).astype(np.float32)
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
+    image = find_image(mean, template) if config.get("mirror") else None
     if config["preset"] == "local":
+        mean = mean if image is None else symmetric_mean(mean, image)
         faces -= mean  # in place: many faces of many vertices fit in memory once, not thrice
-        arrays = local_arrays(faces, mean, triangles, weights, config["code_size"], config["allocation"])
+        arrays = local_arrays(faces, mean, triangles, weights, config["code_size"], config["allocation"], image)
         code_sizes = [len(arrays[f"part{k}/basis"]) for k in range(len(weights))]
         kept = ("sigma_n", "encoder_iterations", "border_strength")
         network_config = {key: config[key] for key in kept} | {"residuals": []}
@@ -214,9 +222,9 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     )
     if config["preset"] == "paper":
         return model  # The codes of a random network say nothing of the faces: no prior, no controls yet.
-    model = _with_residual_blocks(model, faces, config)
+    model = _with_residual_blocks(model, faces, config, image)
     del faces
-    return fit_latent(model, dataset)
+    return fit_latent(model, dataset, image)
 
 
 def _warn_of_mute_parts(gate: np.ndarray, part_names: list[str]) -> None:
@@ -231,14 +239,16 @@ def _warn_of_mute_parts(gate: np.ndarray, part_names: list[str]) -> None:
         )
 
 
-def _with_residual_blocks(model: FaceModel, displacements: np.ndarray, config: dict) -> FaceModel:
+def _with_residual_blocks(
+    model: FaceModel, displacements: np.ndarray, config: dict, image: np.ndarray | None
+) -> FaceModel:
     """The model with residual blocks; of the displacements [S, N, 3] remains what the closed form leaves."""
     decoder = NumpyDecoder(model)
     for start in range(0, len(displacements), 64):
         block = displacements[start : start + 64]
         block -= decoder.decode(decoder.encode(model.mean + block)) - model.mean
     rng = np.random.default_rng(np.random.SeedSequence([config["seed"], 0xB10C]))
-    blocks, arrays = local_preset.residual_blocks(model.weights, model.code_sizes, config, displacements, rng)
+    blocks, arrays = local_preset.residual_blocks(model.weights, model.code_sizes, config, displacements, rng, image)
     network = {**model.header["network"], "residuals": blocks}
     return dataclasses.replace(model, header={**model.header, "network": network}, network=model.network | arrays)
 

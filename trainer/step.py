@@ -24,18 +24,21 @@ class Step:
         weights: dict[str, float],
         optimiser: torch.optim.Optimizer,
         faces: torch.Tensor,
+        constrain: Callable[[], None] | None = None,
     ):
         """
         Args:
             losses: from faces to terms by name.
             weights: of the terms that count.
             faces: [B, N, 3], becomes the place of the batches.
+            constrain: puts the parameters back where they have to stay, after each step of the optimiser.
         """
         self.faces = faces
         # float64, as Python's own numbers, where the device has it.
         kind = torch.float32 if faces.device.type == "mps" else torch.float64
         self.sums = torch.zeros(len(weights), dtype=kind, device=faces.device)
         self._losses, self._weights, self._optimiser = losses, weights, optimiser
+        self._constrain = constrain
 
     def __call__(self) -> None:
         # To None, not to zero: recorded gradients get places of their own, and each replay writes them anew.
@@ -43,4 +46,6 @@ class Step:
         terms = self._losses(self.faces)
         sum(weight * terms[name] for name, weight in self._weights.items()).backward()
         self._optimiser.step()
+        if self._constrain:
+            self._constrain()
         self.sums += torch.stack([terms[name].detach() for name in self._weights])

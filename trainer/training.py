@@ -21,6 +21,7 @@ from trainer.mesh.topology import polygon_edges
 
 from .cuda_graph import Graphed
 from .distributed import Team, own_device, team
+from .equivariance import Equivariance
 from .evaluation.regions import find_regions
 from .face_store import FaceStore
 from .losses import Bending, Losses, loss_weights
@@ -106,8 +107,10 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
     batches = max(1, len(dataset.train) // batch_size)
     total_steps = config["epochs"] * batches
     network.train()
-    store = FaceStore(dataset.vertices, dataset.train, device)
-    step = Step(losses, weights, optimiser, torch.empty(len(own), *model.mean.shape, device=device))
+    image = run.image(dataset)
+    store = FaceStore(dataset.vertices, dataset.train, device, image=image)
+    equivariance = None if image is None else Equivariance(network, model, image)
+    step = Step(losses, weights, optimiser, torch.empty(len(own), *model.mean.shape, device=device), equivariance)
     step.sums.copy_(torch.tensor(state["sums"], dtype=step.sums.dtype))
     do_step = Graphed(step, device) if graph else step
     alone = processes.size == 1
@@ -129,10 +132,12 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
     log.info("Training %s from epoch %d to %d; Ctrl-C keeps a checkpoint.", run.path, state["epoch"], config["epochs"])
     with tqdm(total=total_steps, initial=done, unit="step", disable=None if processes.leads else True) as bar:
         while state["epoch"] < config["epochs"]:
-            order = np.random.default_rng([config["seed"], state["epoch"]]).permutation(dataset.train)
+            rng = np.random.default_rng([config["seed"], state["epoch"]])
+            order = rng.permutation(dataset.train)
+            turned = None if image is None else rng.random(len(dataset.vertices)) < 0.5
             while state["batch"] < batches:
                 chosen = np.sort(order[state["batch"] * batch_size :][:batch_size])[own]
-                store.load(chosen, step.faces)
+                store.load(chosen, step.faces, None if turned is None else turned[chosen])
                 factor = learning_rate_factor(config, state["epoch"] * batches + state["batch"], batches)
                 set_rate(optimiser, config["learning_rate"] * factor)
                 do_step()

@@ -5,6 +5,7 @@ import pytest
 from backend.errors import LwaeError
 from backend.harmonise import Harmoniser
 from backend.local_network import linear_gram
+from backend.numpy_decoder import NumpyDecoder
 from backend.prior import Prior
 from tests.toy import toy_model
 
@@ -35,7 +36,7 @@ def test_all_the_way_mixes_have_the_covariance_of_real_faces(model):
 def test_it_is_the_shortest_way_there(model):
     """Another map to the same covariance moves the surfaces further."""
     mixed, real = mixes(model), model.prior.covariance
-    gram = linear_gram(model)
+    gram = Harmoniser(model).metric([0, 1, 2])
     lower = np.linalg.cholesky(real) @ np.linalg.inv(np.linalg.cholesky(np.cov(mixed.T)))
     other = model.prior.mean + (mixed - model.prior.mean) @ lower.T
 
@@ -43,6 +44,28 @@ def test_it_is_the_shortest_way_there(model):
         return np.einsum("bi,ij,bj->", moved - mixed, gram, moved - mixed)
 
     assert cost(Harmoniser(model)(mixed, 1.0)) < 0.95 * cost(other)
+
+
+def test_everybody_counts_alike_however_many_parts_they_give(model):
+    """What a movement costs in a part is relative to how much people vary there, and shared among a person's parts."""
+    harmonise = Harmoniser(model)
+    rng = np.random.default_rng(3)
+    faces = rng.multivariate_normal(np.zeros(model.code_size), model.prior.covariance, 4000)
+    decoded = NumpyDecoder(linear(model)).decode(faces.astype(np.float32)) - model.mean
+    power = (decoded**2).sum(axis=2) @ (model.network["mass"] * model.weights).T  # [faces, K]
+    relative = power / power.mean(axis=0)
+    for pattern, share in (([0, 1, 2], [1, 1, 1]), ([0, 0, 2], [0.5, 0.5, 1])):
+        cost = np.einsum("bi,ij,bj->b", faces, harmonise.metric(pattern), faces)
+        wanted = relative @ share / np.sum(share) * power.mean(axis=0).sum()
+        np.testing.assert_allclose(cost, wanted, rtol=0.1)
+
+
+def linear(model):
+    """The toy without what is not linear."""
+    plain = toy_model(parts=3, code_size=3, residuals=False)
+    for k in range(model.part_count):
+        plain.network[f"part{k}/basis"] = model.network[f"part{k}/basis"]
+    return plain
 
 
 def test_a_little_moves_less_and_still_helps(model):

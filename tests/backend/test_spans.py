@@ -8,9 +8,9 @@ def span(matrix, most=4, tolerance=1e-9):
     """A span that notes how often the map itself was asked."""
     asked = []
 
-    def apply(vector):
-        asked.append(vector)
-        return vector @ matrix
+    def apply(vectors):
+        asked.extend(vectors)
+        return vectors @ matrix
 
     return Span(apply, *matrix.shape, tolerance, most), asked
 
@@ -56,3 +56,28 @@ def test_zero_needs_no_map():
     of, asked = span(np.eye(3, dtype=np.float32))
     np.testing.assert_array_equal(of(np.zeros(3)), np.zeros(3))
     assert not asked
+
+
+def test_what_is_expected_needs_no_map_any_more():
+    rng = np.random.default_rng(3)
+    matrix, plane = rng.normal(size=(30, 50)).astype(np.float32), rng.normal(size=(3, 30))
+    of, asked = span(matrix)
+    assert of.is_empty
+    of.expect((rng.normal(size=(8, 3)) @ plane).astype(np.float32))
+    assert len(asked) == 3 and not of.is_empty
+    for _ in range(20):
+        vector = (rng.normal(size=3) @ plane).astype(np.float32)
+        np.testing.assert_allclose(of(vector), vector @ matrix, atol=2e-4)
+    assert len(asked) == 3
+
+
+def test_no_more_is_expected_than_there_is_room_for():
+    rng = np.random.default_rng(4)
+    matrix = rng.normal(size=(30, 50)).astype(np.float32)
+    of, asked = span(matrix, most=4)
+    of.expect(rng.normal(size=(9, 30)))
+    assert len(asked) == 4
+    vector = rng.normal(size=30)
+    np.testing.assert_allclose(of(vector), vector @ matrix, atol=1e-4)
+    of.expect(np.zeros((2, 30)))
+    assert len(asked) == 5

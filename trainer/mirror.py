@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Left and right in training: where the template is symmetric, every training face counts with its mirror image.
+
+Nothing that is learned then prefers a side: mean, weights and prior are exactly symmetric, each basis vector of a
+symmetric part is the same or the opposite on both sides, and the networks see twice as many faces.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from backend.errors import LwaeError
+from backend.symmetry import SIGNS, mirror_map
+
+from .datasets.dataset import Template
+
+log = logging.getLogger(__name__)
+
+
+def find_image(mean: np.ndarray, template: Template) -> np.ndarray | None:
+    """The mirror image of each vertex, int64 [N] (see `backend.symmetry.mirror_map`); None where there is none.
+
+    Args:
+        mean: [N, 3] mm.
+    """
+    try:
+        return mirror_map(mean, template.polygon_sizes, template.polygon_vertices)
+    except LwaeError as error:
+        log.info("Faces are not mirrored in training: %s", error)
+        return None
+
+
+def mirror_images(faces: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Mirrored faces, or displacements: float32 [B, N, 3]."""
+    result = np.take(faces, image, axis=1)
+    result *= SIGNS
+    return result
+
+
+def symmetric_mean(mean: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The mean of faces and their mirror images from that of the faces, [N, 3]."""
+    return (mean + mirror_images(mean[None], image)[0]) / 2

@@ -124,14 +124,12 @@ def principal_axes(rows: np.ndarray, count: int) -> np.ndarray:
     samples, columns = rows.shape
     count = min(count, samples - 1, columns)
     if samples <= columns:
-        values, left = _largest(rows @ rows.T, count)
-        values = np.maximum(values, 1e-12 * values[0])
-        axes = (left / np.sqrt(values)).T.astype(np.float32) @ rows
+        axes = _largest(rows @ rows.T, count)[1].T.astype(np.float32) @ rows
     else:
         values, right = _largest(rows.T @ rows, count)
-        values, axes = np.maximum(values, 0), right.T.astype(np.float32)
+        axes = (right * np.sqrt(np.maximum(values, 0))).T.astype(np.float32)
     axes *= np.sign(axes[np.arange(count), np.abs(axes).argmax(axis=1)])[:, None]
-    return axes * np.sqrt(values / samples).astype(np.float32)[:, None]
+    return axes / np.float32(np.sqrt(samples))
 
 
 def _largest(gram: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

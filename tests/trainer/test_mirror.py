@@ -128,3 +128,14 @@ def test_without_mirroring_training_is_as_it_was(data, tmp_path):  # noqa: F811
     np.testing.assert_array_equal(
         run.start_model().mean, dataset.vertices[dataset.train].mean(axis=0, dtype=np.float64).astype(np.float32)
     )
+
+
+def test_people_who_are_symmetric_leave_the_odd_half_empty(ball):
+    vertices, _, image, displacements = ball
+    # 8 faces about their mean: 7 even components
+    displacements = displacements[:8] + mirror_images(displacements[:8], image)
+    whole = np.ones(len(vertices), np.float32)
+    with np.errstate(all="raise"):
+        basis = weighted_basis(displacements, np.arange(len(vertices)), whole, 12, image)
+    lengths = np.linalg.norm(basis, axis=(1, 2))
+    assert np.isfinite(basis).all() and lengths[6] > 1 > 1e-3 > lengths[7]

@@ -3,7 +3,7 @@
 
 With x' the mirrored face (positions of the mirror vertices, x negated), (x + x') / 2 is exactly symmetric and
 (x - x') / 2 is all that makes the sides differ. Acting on vertices that split is exact; on codes it is only as
-good as the bases are symmetric (measured on the default model: 0.2 mm at worst), and there it serves where a code
+good as the bases are symmetric (measured on the default model: 0.1 mm at worst), and there it serves where a code
 is asked for.
 """
 

@@ -170,6 +170,9 @@ def _check_options(config: dict) -> None:
             valid = type(value) in kinds and math.isfinite(value) and least <= value <= MOST.get(name, math.inf)
             kind = f"a {'whole ' if isinstance(usual, int) else ''}number of at least {least}"
             kind += f" and at most {MOST[name]}" if name in MOST else ""
+        elif isinstance(usual, list):
+            valid = isinstance(value, list) and all(type(one) is int and one >= 1 for one in value)
+            kind = f"whole numbers of at least 1 such as {json.dumps(usual, separators=(',', ':'))}"
         elif name in CHOICES:
             valid, kind = value in CHOICES[name], " or ".join(CHOICES[name])
         else:

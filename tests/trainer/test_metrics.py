@@ -250,6 +250,8 @@ def test_classifiers_tell_only_what_differs(rng):
     correlated = np.full((6, 6), 0.9) + 0.1 * np.eye(6)  # Equal in every single number, not together.
     made = rng.multivariate_normal(np.zeros(6), correlated, size=600)
     assert metrics.realism("told", made[:400], real, made[400:], test, 0).values()["told"] > 85
+    flat = np.concatenate([rng.normal(size=(600, 3)), np.zeros((600, 3))], axis=1)  # Few codes span few directions.
+    assert metrics.realism("told", flat[:400], real, flat[400:], test, 0).values()["told"] > 95
 
 
 # Interpolation

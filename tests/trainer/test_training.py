@@ -289,7 +289,7 @@ def test_a_run_older_than_borders_and_seams_goes_on_without_them(data, tmp_path)
 
 
 OPTIONS = ("code_size=0", "code_size=abc", "batch_size=1", "dropout=2", "epochs=null", "learning_rate=-1", "seed=-1")
-PAPER_OPTIONS = ("optimiser=adam", "schedule=1", "variational=1", "kl=-1", "kl=0.1", "partition=no")
+PAPER_OPTIONS = ("optimiser=adam", "schedule=1", "variational=1", "kl=-1", "kl=0.1", "partition=no", "filters=4,4")
 
 
 CANNOT = [f"--set {option}" for option in OPTIONS]

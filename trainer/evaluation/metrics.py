@@ -372,7 +372,7 @@ def realism(
     centre, spread = inputs.mean(axis=0), np.maximum(inputs.std(axis=0), 1e-9)
     batch = min(128, len(inputs) // 2)
     classifiers = [
-        QuadraticDiscriminantAnalysis(reg_param=1e-4),
+        QuadraticDiscriminantAnalysis(reg_param=1e-4, tol=1e-9),  # few codes span few directions
         MLPClassifier((64,), alpha=1e-2, batch_size=batch, early_stopping=True, max_iter=80, random_state=seed),
     ]
     right: list[list[np.ndarray]] = [[], []]

@@ -135,7 +135,14 @@ class BorderShift:
 
     def energies(self, codes: np.ndarray, part: int) -> np.ndarray:
         """e of the pairs `own[part]`: codes of one part [B, Z_k] to float32 [B, pairs of the part], mm^2."""
-        return ((codes @ self._maps[part]) ** 2).reshape(len(codes), len(self.own[part]), DIRECTIONS).sum(axis=2)
+        return squared_lengths(codes @ self._maps[part])
+
+    def moves(self, code: np.ndarray) -> np.ndarray:
+        """Vectors whose `squared_lengths` are e of all pairs: code float32 [D] to [pairs * DIRECTIONS], linearly."""
+        result = np.empty((len(self._reverse), DIRECTIONS), dtype=np.float32)
+        for part, columns in enumerate(self._part_slices):
+            result[self.own[part]] = (code[columns] @ self._maps[part]).reshape(-1, DIRECTIONS)
+        return result.ravel()
 
     def balance(self, energies: np.ndarray) -> np.ndarray:
         """e of all pairs to s of all pairs, both [B, pairs]."""
@@ -152,3 +159,8 @@ class BorderShift:
     def rows(self, codes: np.ndarray) -> np.ndarray:
         """s_kj z_k of all pairs side by side, float32 [B, sum of Z_k]: coefficients of the w_j B_k."""
         return codes[:, self._columns] * np.repeat(self.amounts(codes), self._sizes, axis=1)
+
+
+def squared_lengths(moves: np.ndarray) -> np.ndarray:
+    """[B, pairs * DIRECTIONS] to [B, pairs]."""
+    return (moves**2).reshape(len(moves), moves.shape[1] // DIRECTIONS, DIRECTIONS).sum(axis=2)

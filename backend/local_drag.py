@@ -89,6 +89,11 @@ class Drag:
     def __init__(self, network: LocalNumpy):
         self._network, self._shift, self._blocks = network, network.shift, network.residuals
         self._slices = [network.model.part_slice(k) for k in range(network.model.part_count)]
+        self._starts = [columns.start for columns in self._slices]
+        self._blocks_of: list[set[int]] = [set() for _ in self._slices]
+        for number, block in enumerate(self._blocks):
+            for k in block.parts:
+                self._blocks_of[k].add(number)
         self._regions: dict[int, Region] = {}
         self._code: np.ndarray | None = None
         self._earlier: np.ndarray | None = None  # the code before that one
@@ -99,6 +104,7 @@ class Drag:
         self._stale_terms: set[int] = set()  # parts that `_terms` lags behind
         self._stale: set[int] = set()  # blocks that `_added` lags behind
         self._energies = np.zeros((1, sum(len(own) for own in self._shift.own) if self._shift else 0), np.float32)
+        self._stale_energies: set[int] = set()  # parts that `_energies` lags behind
         self._open: int | None = None  # the part whose rest is known
         self._rest = self._shown = np.empty(0)
 
@@ -108,8 +114,7 @@ class Drag:
         if self._code is None:
             changed = list(range(len(self._slices)))
         else:
-            different = code != self._code
-            changed = [k for k, columns in enumerate(self._slices) if different[columns].any()]
+            changed = np.flatnonzero(np.logical_or.reduceat(code != self._code, self._starts)).tolist()
         before, self._code = self._code, None  # An error below must not leave terms of two codes.
         if len(changed) == 1 and before is not None:
             self._heading = None
@@ -136,15 +141,14 @@ class Drag:
 
     def _show_all(self, changed: list[int], code: np.ndarray, goes_on: bool) -> None:
         self._open = None
-        for k in changed:
-            self._renew_energies(k, code)
+        self._stale_energies.update(changed)
         self._stale_terms.update(changed)
-        self._stale.update(n for n, block in enumerate(self._blocks) if not set(changed).isdisjoint(block.parts))
-        amounts = self._amounts()
+        self._stale.update(*(self._blocks_of[k] for k in changed))
         if goes_on:
             self._whole = self._whole or WholeDrag(self._network)
-            self._shown = self._whole.decode(code, amounts, self._heading)
+            self._shown = self._whole.decode(code, self._heading)
             return
+        amounts = self._amounts(code)
         self._renew_terms(code)
         self._renew_blocks(code)
         self._shown = self._network.model.mean.copy()
@@ -158,13 +162,13 @@ class Drag:
         if k not in self._regions:
             self._regions[k] = Region(self._network, k)
         region = self._regions[k]
-        self._renew_energies(k, code)
+        self._stale_energies.add(k)
         self._stale_terms.add(k)
         self._renew_terms(code)
+        amounts = self._amounts(code)
         if self._open != k:
             self._renew_blocks(code)
-            self._open_region(k, region)
-        amounts = self._amounts()
+            self._open_region(k, region, amounts)
         own = self._shifted(k, amounts)
         coefficients = [self._blocks[number].coefficients(code[None])[0] for number, _ in region.dense]
         if self._shift:
@@ -181,11 +185,11 @@ class Drag:
         self._stale.update(number for number, _ in region.dense)
         set_rows(self._shown, region.vertices, field)
 
-    def _open_region(self, k: int, region: Region) -> None:
+    def _open_region(self, k: int, region: Region, amounts: np.ndarray | None) -> None:
         """Sum up what does not move with part k."""
         self._open = None
-        amounts = self._amounts()
         if self._shift:
+            amounts = amounts.copy()
             amounts[:, self._pairs_to[k]] = 0
         self._rest = take_rows(self._network.model.mean, region.vertices)
         for j, here, there in region.overlaps:
@@ -198,11 +202,6 @@ class Drag:
             add_rows(self._rest, here, take_rows(self._added[number], there))
         self._open = k
 
-    def _renew_energies(self, k: int, code: np.ndarray) -> None:
-        if self._shift:
-            own = code[None, self._slices[k]]
-            self._energies[0, self._shift.own[k]] = self._shift.energies(own, k)[0]
-
     def _renew_terms(self, code: np.ndarray) -> None:
         for k in self._stale_terms:
             self._terms[k] = code[self._slices[k]] @ self._network.bases[k]
@@ -213,8 +212,14 @@ class Drag:
             self._added[number] = self._blocks[number](code[None])[0]
         self._stale = set()
 
-    def _amounts(self) -> np.ndarray | None:
-        return self._shift.balance(self._energies) if self._shift else None
+    def _amounts(self, code: np.ndarray) -> np.ndarray | None:
+        """s of every pair, [1, pairs]."""
+        if not self._shift:
+            return None
+        for k in self._stale_energies:
+            self._energies[0, self._shift.own[k]] = self._shift.energies(code[None, self._slices[k]], k)[0]
+        self._stale_energies = set()
+        return self._shift.balance(self._energies)
 
     def _shifted(self, k: int, amounts: np.ndarray | None) -> np.ndarray:
         """T_k with its borders moved, [n_k, 3]."""

@@ -49,34 +49,46 @@ class ResidualBlock:
 
 
 class Coefficients:
-    """What `ResidualBlock.coefficients` gives of one code, of all blocks at once: a third of the calls."""
+    """What `ResidualBlock.coefficients` gives of one code, of all blocks at once; first comes all that is linear in it.
+
+    Attributes:
+        seen: how many numbers `linear` gives.
+        outputs: where each block's coefficients are among those of all.
+    """
 
     def __init__(self, blocks: list[ResidualBlock]):
         self._blocks = blocks
-        self._columns = np.concatenate([block.columns for block in blocks])
-        self._inputs = _slices(len(block.columns) for block in blocks)
-        self._hidden = _slices(len(block.bias0) for block in blocks)
-        self.outputs = _slices(len(block.bias1) for block in blocks)
-        self._bias0 = np.concatenate([block.bias0 for block in blocks])
-        self._bias1 = np.concatenate([block.bias1 for block in blocks])
+        self._bias0 = _joined(block.bias0 for block in blocks)
+        self._bias1 = _joined(block.bias1 for block in blocks)
+        self._hidden = slices(len(block.bias0) for block in blocks)
+        self.outputs = slices(len(block.bias1) for block in blocks)
+        self.seen = len(self._bias0) + len(self._bias1)
 
-    def __call__(self, code: np.ndarray) -> np.ndarray:
-        """Code float32 [D] to float32 [coefficients of all blocks]."""
-        seen = code[self._columns]
-        hidden, result, skipped = np.empty_like(self._bias0), np.empty_like(self._bias1), np.empty_like(self._bias1)
-        for block, inputs, own in zip(self._blocks, self._inputs, self._hidden, strict=True):
-            np.dot(seen[inputs], block.weight0, out=hidden[own])
-        hidden += self._bias0
-        hidden = silu(hidden)
-        for block, inputs, middle, own in zip(self._blocks, self._inputs, self._hidden, self.outputs, strict=True):
+    def __len__(self) -> int:
+        return len(self._bias1)
+
+    def linear(self, code: np.ndarray) -> np.ndarray:
+        """Code float32 [D] to float32 [seen]: all hidden units without their biases, then what all skips give."""
+        inputs = [code[block.columns] for block in self._blocks]
+        hidden = [own @ block.weight0 for own, block in zip(inputs, self._blocks, strict=True)]
+        return _joined(hidden + [own @ block.skip for own, block in zip(inputs, self._blocks, strict=True)])
+
+    def __call__(self, seen: np.ndarray) -> np.ndarray:
+        """What `linear` gives to float32 [coefficients of all blocks]."""
+        hidden = silu(seen[: len(self._bias0)] + self._bias0)
+        result = np.empty_like(self._bias1)
+        for block, middle, own in zip(self._blocks, self._hidden, self.outputs, strict=True):
             np.dot(hidden[middle], block.weight1, out=result[own])
-            np.dot(seen[inputs], block.skip, out=skipped[own])
         result += self._bias1
-        result += skipped
+        result += seen[len(self._bias0) :]
         return result
 
 
-def _slices(sizes: Iterable[int]) -> list[slice]:
+def _joined(vectors: Iterable[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype=np.float32), *vectors])
+
+
+def slices(sizes: Iterable[int]) -> list[slice]:
     """Where runs of these sizes lie, one after the other."""
     ends = list(accumulate(sizes))
     return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]

@@ -35,5 +35,22 @@ def set_rows(field: np.ndarray, vertices: np.ndarray, rows: np.ndarray) -> None:
     np.put(_as_rows(field), vertices, _as_rows(np.ascontiguousarray(rows, dtype=np.float32)), mode="clip")
 
 
+def turns(vertices: np.ndarray) -> tuple[np.ndarray, list[slice]]:
+    """For rows to add at vertices of which some are there several times: an order, and runs of it without any twice.
+
+    Args:
+        vertices: int [n].
+
+    Returns:
+        int [n], and slices of it.
+    """
+    vertex_order = np.argsort(vertices, kind="stable")
+    first = np.flatnonzero(np.diff(vertices[vertex_order], prepend=-1))
+    turn = np.empty(len(vertices), dtype=np.int64)
+    turn[vertex_order] = np.arange(len(vertices)) - np.repeat(first, np.diff(first, append=len(vertices)))
+    ends = np.cumsum(np.bincount(turn))
+    return np.lexsort((vertices, turn)), [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def _as_rows(field: np.ndarray) -> np.ndarray:
     return field.view(ROW)  # raises where the three numbers of a row do not lie side by side

@@ -10,6 +10,7 @@ told beforehand: the map of many of them costs little more than that of one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -51,15 +52,14 @@ class Span:
     def __call__(self, vector: np.ndarray) -> np.ndarray:
         """float [size] to float32 [width], an array of the caller's own."""
         vector = vector.astype(np.float64)
-        least = max(self._tolerance, ROUNDING * float(np.linalg.norm(vector)))
+        least = max(self._tolerance, ROUNDING * length(vector))
         along, rest = self._split(vector)
-        if np.linalg.norm(rest) > least:
+        if length(rest) > least:
             if self._count == len(self._axes):
                 self.forget()
                 along, rest = self._split(vector)
-            length = np.linalg.norm(rest)
-            self._keep(rest[None] / length)
-            along = np.append(along, length)
+            self._keep(rest[None] / length(rest))
+            along = np.append(along, length(rest))
         return along.astype(np.float32) @ self._fields[: self._count]
 
     def _keep(self, axes: np.ndarray) -> None:
@@ -76,3 +76,7 @@ class Span:
         rest = vectors - along @ axes
         again = rest @ axes.T
         return along + again, rest - again @ axes
+
+
+def length(vector: np.ndarray) -> float:
+    return math.sqrt(vector @ vector)  # NumPy's own takes thrice as long

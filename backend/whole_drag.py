@@ -5,9 +5,10 @@ With `LocalNumpy`'s terms T_k = B_k z_k the face is
 
     mean + sum_k T_k + sum_(k<j) s_kj (w_j T_k - w_k T_j) + blocks.
 
-The terms are linear in the code, the blocks in their coefficients, and on the line through code space that a slider
-is, both keep to few directions (`spans.Span`). So a drag combines a dozen fields of the face's own size instead of
-reading all bases again. Where they are small, most of them are made at once when it begins, from codes further along.
+The terms are linear in the code, as is all that s and the blocks' hidden units depend on; blocks are linear in their
+coefficients. On the line through code space that a slider is, both keep to few directions (`spans.Span`). So a drag
+combines a dozen fields of the face's own size instead of reading all bases again. Where they are small, most of them
+are made at once when it begins, from codes further along.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .residual_blocks import Coefficients
-from .scatter import add_rows, take_rows
+from .borders import DIRECTIONS, squared_lengths
+from .residual_blocks import Coefficients, slices
+from .scatter import add_rows, take_rows, turns
 from .spans import Span
 
 if TYPE_CHECKING:
@@ -33,12 +35,11 @@ class Border:
     """Where parts k and j of a pair share vertices.
 
     Attributes:
-        pair: the number of s_kj.
         vertices: [n] of the mesh.
     """
 
-    def __init__(self, network: LocalNumpy, k: int, j: int, pair: int):
-        self.pair, weights = pair, network.model.weights
+    def __init__(self, network: LocalNumpy, k: int, j: int):
+        weights = network.model.weights
         own = [network.vertices[part][weights[other, network.vertices[part]] > 0] for part, other in ((k, j), (j, k))]
         self.vertices = np.union1d(*own)
         # For each of the two: its number, its places among its part's vertices and among the border's, what it counts.
@@ -61,36 +62,39 @@ class WholeDrag:
 
     def __init__(self, network: LocalNumpy):
         model = network.model
-        self._network, self._mean, self._blocks = network, model.mean, network.residuals
+        self._network, self._mean, self._blocks, self._shift = network, model.mean, network.residuals, network.shift
         self._slices = [model.part_slice(k) for k in range(model.part_count)]
-        shift = network.shift
         pairs = [
             (k, j, pair)
-            for k, own in enumerate(shift.own if shift else [])
-            for j, pair in zip(shift.neighbours[k], own, strict=True)
+            for k, own in enumerate(self._shift.own if self._shift else [])
+            for j, pair in zip(self._shift.neighbours[k], own, strict=True)
             if k < j
         ]
-        self._borders = [Border(network, *pair) for pair in pairs]
-        width = self._mean.size + 3 * sum(len(border.vertices) for border in self._borders)
+        self._borders = [Border(network, k, j) for k, j, _ in pairs]
+        vertices = np.concatenate([[], *(border.vertices for border in self._borders)]).astype(np.int64)
+        self._order, self._turns = turns(vertices)
+        self._vertices = vertices[self._order]
+        numbers = np.repeat([pair for _, _, pair in pairs], [len(border.vertices) for border in self._borders])
+        self._pairs = np.repeat(numbers[self._order], 3)  # of each coordinate, the number of s_kj
+        self._coefficients = Coefficients(self._blocks)
+        moves = 2 * len(pairs) * DIRECTIONS
+        self._runs = slices([self._mean.size, 3 * len(vertices), moves, self._coefficients.seen])
         longest = _longest(self._mean, zip(network.vertices, network.bases, strict=True))
-        self._linear = Span(self._of_code, model.code_size, width, LEFT_OUT_MM / longest, CODE_DIRECTIONS)
-        if self._blocks:
-            self._coefficients = Coefficients(self._blocks)
-            longest = _longest(self._mean, [(block.vertices, block.basis) for block in self._blocks])
-            size = self._coefficients.outputs[-1].stop
-            self._bent = Span(self._of_blocks, size, self._mean.size, LEFT_OUT_MM / longest, BLOCK_DIRECTIONS)
+        tolerance = LEFT_OUT_MM / longest
+        self._linear = Span(self._of_code, model.code_size, self._runs[-1].stop, tolerance, CODE_DIRECTIONS)
+        longest = _longest(self._mean, [(block.vertices, block.basis) for block in self._blocks])
+        tolerance = LEFT_OUT_MM / longest
+        self._bent = Span(self._of_blocks, len(self._coefficients), self._mean.size, tolerance, BLOCK_DIRECTIONS)
 
     def forget(self) -> None:
         """Another line begins."""
         self._linear.forget()
-        if self._blocks:
-            self._bent.forget()
+        self._bent.forget()
 
-    def decode(self, code: np.ndarray, amounts: np.ndarray | None, heading: np.ndarray) -> np.ndarray:
+    def decode(self, code: np.ndarray, heading: np.ndarray) -> np.ndarray:
         """One code float32 [D] to vertices float32 [N, 3] in mm, an array of the caller's own.
 
         Args:
-            amounts: s of every pair (k, j), [1, pairs]; None where borders do not move.
             heading: float32 [D] of length 1, along the line that codes are on.
         """
         if self._linear.is_empty:
@@ -99,28 +103,32 @@ class WholeDrag:
                 ahead = code + AHEAD[:, None].astype(np.float32) * heading
                 self._bent.expect(np.concatenate([block.coefficients(ahead) for block in self._blocks], axis=1))
         fields = self._linear(code)
-        shown = fields[: self._mean.size].reshape(self._mean.shape)
+        shown, at_borders, moves, of_blocks = (fields[run] for run in self._runs)
+        shown = shown.reshape(self._mean.shape)
         shown += self._mean
         if self._blocks:
-            shown += self._bent(self._coefficients(code)).reshape(self._mean.shape)
-        first = self._mean.size
-        for border in self._borders:
-            piece = fields[first : first + 3 * len(border.vertices)]
-            first += len(piece)
-            piece *= amounts[0, border.pair]
-            add_rows(shown, border.vertices, piece.reshape(-1, 3))
+            shown += self._bent(self._coefficients(of_blocks)).reshape(self._mean.shape)
+        if self._borders:
+            amounts = self._shift.balance(squared_lengths(moves[None]))[0]
+            at_borders *= np.take(amounts, self._pairs)
+            rows = at_borders.reshape(-1, 3)
+            for turn in self._turns:
+                add_rows(shown, self._vertices[turn], rows[turn])
         return shown
 
     def _of_code(self, codes: np.ndarray) -> np.ndarray:
-        """sum_k T_k on the mesh, then w_j T_k - w_k T_j of every border, flat, of codes [n, D]."""
+        """Of codes [n, D], flat: sum_k T_k on the mesh, w_j T_k - w_k T_j at all borders, moves, what blocks see."""
         network, result = self._network, []
         for code in codes:
             field, terms = np.zeros_like(self._mean), []
             for columns, vertices, basis in zip(self._slices, network.vertices, network.bases, strict=True):
                 terms.append((code[columns] @ basis).reshape(-1, 3))
                 add_rows(field, vertices, terms[-1])
-            of_borders = [border.difference(terms).ravel() for border in self._borders]
-            result.append(np.concatenate([field.ravel(), *of_borders]))
+            pieces = [field.ravel()]
+            if self._borders:
+                rows = np.concatenate([border.difference(terms) for border in self._borders])
+                pieces += [take_rows(rows, self._order).ravel(), self._shift.moves(code)]
+            result.append(np.concatenate([*pieces, self._coefficients.linear(code)]))
         return np.stack(result)
 
     def _of_blocks(self, coefficients: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .residual_blocks import Coefficients
 from .scatter import add_rows, set_rows, take_rows
 from .whole_drag import WholeDrag
 
@@ -38,8 +39,10 @@ class Region:
         vertices: [n] of the mesh, in order.
         place: where the part's own vertices are among them; None where they are all of them.
         overlaps: other parts j with vertices here: (j, places in the region, places in part j).
-        dense: the numbers of the blocks in `rows`, and how many rows each has.
+        dense: the numbers of the blocks in `rows`.
         sparse: the other blocks that depend on the part, and their places in the region.
+        coefficients: of dense, then sparse blocks.
+        seen: what they see of the part's own code, float32 [Z_k, coefficients.seen].
         foreign: blocks that do not: (number, places in the region, places in the block).
         rows: float32 [coefficients of dense blocks + neighbours, 3n]; the last ones hold w_k T_j during a drag.
     """
@@ -68,15 +71,16 @@ class Region:
                 dense.append(number)
             else:
                 self.sparse.append((number, self._places(block.vertices)))
-        self.dense = [(number, len(blocks[number].basis)) for number in dense]
-        count = sum(rows for _, rows in self.dense)
+        self.dense = dense
+        numbers = [*dense, *(number for number, _ in self.sparse)]
+        self.coefficients = Coefficients([blocks[number] for number in numbers])
+        self.seen = self.coefficients.matrix(network.model.part_slice(part))
+        count = sum(len(blocks[number].basis) for number in dense)
         self.rows = np.zeros((count + len(self.neighbours), 3 * len(self.vertices)), dtype=np.float32)
-        first = 0
-        for number, rows in self.dense:
+        for number, run in zip(dense, self.coefficients.outputs, strict=False):
             block = blocks[number]
-            target = self.rows[first : first + rows].reshape(rows, len(self.vertices), 3)
-            target[:, self._places(block.vertices)] = block.basis.reshape(rows, -1, 3)
-            first += rows
+            target = self.rows[run].reshape(len(block.basis), len(self.vertices), 3)
+            target[:, self._places(block.vertices)] = block.basis.reshape(len(block.basis), -1, 3)
         self.moving = self.rows[count:].reshape(len(self.neighbours), len(self.vertices), 3)
 
     def _places(self, vertices: np.ndarray) -> np.ndarray:
@@ -107,6 +111,7 @@ class Drag:
         self._stale_energies: set[int] = set()  # parts that `_energies` lags behind
         self._open: int | None = None  # the part whose rest is known
         self._rest = self._shown = np.empty(0)
+        self._seen = np.empty(0, np.float32)  # what its blocks see of the other parts
 
     def decode(self, code: np.ndarray) -> np.ndarray:
         """One code float32 [D] to vertices float32 [N, 3] in mm, an array of the caller's own."""
@@ -168,26 +173,29 @@ class Drag:
         amounts = self._amounts(code)
         if self._open != k:
             self._renew_blocks(code)
-            self._open_region(k, region, amounts)
+            self._open_region(k, region, amounts, code)
         own = self._shifted(k, amounts)
-        coefficients = [self._blocks[number].coefficients(code[None])[0] for number, _ in region.dense]
-        if self._shift:
-            coefficients.append(amounts[0, self._pairs_to[k]])
+        coefficients = region.coefficients(self._seen + code[self._slices[k]] @ region.seen)
+        count = len(region.rows) - len(region.moving)
+        of_rows = [coefficients[:count], amounts[0, self._pairs_to[k]]] if self._shift else [coefficients[:count]]
         field = self._rest.copy() if region.place is not None else self._rest + own
         if region.place is not None:
             add_rows(field, region.place, own)
         if len(region.rows):
-            field += (np.concatenate(coefficients) @ region.rows).reshape(-1, 3)
-        for number, places in region.sparse:
-            self._added[number] = self._blocks[number](code[None])[0]
+            field += (np.concatenate(of_rows) @ region.rows).reshape(-1, 3)
+        for (number, places), run in zip(region.sparse, region.coefficients.outputs[len(region.dense) :], strict=True):
+            self._added[number] = (coefficients[run] @ self._blocks[number].basis).reshape(-1, 3)
             self._stale.discard(number)
             add_rows(field, places, self._added[number])
-        self._stale.update(number for number, _ in region.dense)
+        self._stale.update(region.dense)
         set_rows(self._shown, region.vertices, field)
 
-    def _open_region(self, k: int, region: Region, amounts: np.ndarray | None) -> None:
+    def _open_region(self, k: int, region: Region, amounts: np.ndarray | None, code: np.ndarray) -> None:
         """Sum up what does not move with part k."""
         self._open = None
+        others = code.copy()
+        others[self._slices[k]] = 0
+        self._seen = region.coefficients.linear(others)
         if self._shift:
             amounts = amounts.copy()
             amounts[:, self._pairs_to[k]] = 0

@@ -73,6 +73,16 @@ class Coefficients:
         hidden = [own @ block.weight0 for own, block in zip(inputs, self._blocks, strict=True)]
         return _joined(hidden + [own @ block.skip for own, block in zip(inputs, self._blocks, strict=True)])
 
+    def matrix(self, columns: slice) -> np.ndarray:
+        """What `linear` gives of the unit vectors of some of a code's numbers, float32 [columns, seen]."""
+        result = np.zeros((columns.stop - columns.start, self.seen), dtype=np.float32)
+        for block, hidden, output in zip(self._blocks, self._hidden, self.outputs, strict=True):
+            inside = (block.columns >= columns.start) & (block.columns < columns.stop)
+            rows = block.columns[inside] - columns.start
+            result[rows, hidden] = block.weight0[inside]
+            result[rows, len(self._bias0) + output.start : len(self._bias0) + output.stop] = block.skip[inside]
+        return result
+
     def __call__(self, seen: np.ndarray) -> np.ndarray:
         """What `linear` gives to float32 [coefficients of all blocks]."""
         hidden = silu(seen[: len(self._bias0)] + self._bias0)

@@ -3,17 +3,17 @@
 
 Parts of one person belong together; parts of K donors are independent, so the codes of mixed faces have the
 covariance S_m that keeps of the prior's S_r only the blocks of parts with one donor. The map that makes them
-distributed like real faces and moves their surfaces least is the optimal transport between the two Gaussians (Peyre &
-Cuturi 2019, section 2.6): with G the Gram matrix of the model's bases and A = G^1/2 S G^1/2 for both,
+distributed like real faces at the least cost is the optimal transport between the two Gaussians (Peyre & Cuturi 2019,
+section 2.6): with G what movements of codes cost (`Harmoniser.metric`) and A = G^1/2 S G^1/2 for both,
 T = A_m^-1/2 (A_m^1/2 A_r A_m^1/2)^1/2 A_m^-1/2. A face goes a share of the way.
 
-What is least depends on what counts. In plain mm^2 the skull, large and varied, outweighs the nose a hundredfold, and
-the nose gives way. Here a part's movement counts relative to how much people vary there, and every person in a mix
-counts alike: parts of somebody who gives seven count a seventh each. Everybody stays recognisable by a like share.
+In plain mm^2 the skull, large and varied, would outweigh the nose a hundredfold, and the nose would give way. Here a
+part's movement counts relative to how much people vary there, and every person in a mix counts alike: parts of somebody
+who gives seven count a seventh each. Everybody stays recognisable by a like share.
 
-Both Gaussians count as seen through a surface noise of `NOISE` mm, because the map divides by the spread of what mixes
-hold: where a few donors give several parts each, those parts' least directions hardly vary at all, and without noise
-whatever a face happens to have there is blown up to centimetres.
+Both Gaussians count as seen through a surface noise of about `NOISE` mm, because the map divides by the spread of what
+mixes hold: where a few donors give several parts each, those parts' least directions hardly vary at all, and without
+noise whatever a face happens to have there is blown up to centimetres.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from .local_network import gram_matrix, require_local
 from .model import FaceModel
 
 KEPT_PATTERNS = 8
-NOISE = 0.1  # mm, root mean square over the surface
+NOISE = 0.1  # mm, root mean square over the surface where all parts count alike
 
 
 class Harmoniser:
-    """The maps of one model; each pattern of donors takes half a second once, then a face takes microseconds."""
+    """The maps of one model: half a second for it, as much once for each pattern of donors, microseconds for a face."""
 
     def __init__(self, model: FaceModel):
         """Raises LwaeError when the model is of another preset than `local`."""
@@ -45,7 +45,8 @@ class Harmoniser:
         grams = [gram_matrix(bases, mass * weight) for weight in model.weights]
         # How much people vary in each part, mm^2 times its share of the surface; a part may hardly vary at all.
         spread = np.array([np.vdot(gram, self._real) for gram in grams])
-        self._relative = [gram / max(own, 1e-6 * spread.max()) for gram, own in zip(grams, spread, strict=True)]
+        least = max(1e-6 * spread.max(), 1e-12)
+        self._relative = [gram / max(own, least) for gram, own in zip(grams, spread, strict=True)]
         self._variance = spread.sum()
         self._noise = NOISE**2 * mass.sum() / model.code_size * np.eye(model.code_size)
         self._maps: dict[tuple[int, ...], np.ndarray] = {}
@@ -119,5 +120,5 @@ class Harmoniser:
 def _powers(matrix: np.ndarray, exponents: Sequence[float], least: float = 1e-12) -> list[np.ndarray]:
     """Powers of a symmetric matrix without negative eigenvalues; those below `least` of the largest count as that."""
     values, axes = np.linalg.eigh((matrix + matrix.T) / 2)
-    values = np.maximum(values, least * values[-1])
+    values = np.maximum(values, max(least * values[-1], 1e-30))
     return [(axes * values**exponent) @ axes.T for exponent in exponents]

@@ -38,7 +38,7 @@ def local_arrays(
         mean: [N, 3].
         triangles: int [T, 3].
         weights: [K, N].
-        code_size: Z_k of every part; at most S - 1 components exist.
+        code_size: Z_k of every part; at most S - 1 components exist, 2 (S - 1) with mirrored faces.
         allocation: "equal", or "variance": the same total, shared out by `sizes_by_variance`.
         image: int [N], the mirror image of each vertex, if mirrored faces are to count too.
 
@@ -108,10 +108,15 @@ def weighted_basis(
     if image is None or not np.array_equal(weight, weight[image]):
         axes = principal_axes(rows.reshape(len(rows), -1), count)
     else:
-        odd = 0.5 * (rows - mirror_images(rows, np.searchsorted(vertices, image[vertices])))
+        place = np.searchsorted(vertices, image[vertices])
+        odd = 0.5 * (rows - mirror_images(rows, place))
         rows -= odd
-        axes = np.concatenate([principal_axes(half.reshape(len(rows), -1), count) for half in (rows, odd)])
-        axes = axes[np.argsort(-np.linalg.norm(axes, axis=1), kind="stable")[:count]]
+        halves = []
+        for half, sign in (rows, 1), (odd, -1):
+            axes = principal_axes(half.reshape(len(half), -1), count).reshape(-1, *half.shape[1:])
+            halves.append((axes + sign * mirror_images(axes, place)) / 2)  # so exactly: rounding leaves traces
+        axes = np.concatenate(halves).reshape(-1, root.size * 3)
+        axes = axes[np.argsort(-np.linalg.norm(axes, axis=1), kind="stable")[: min(count, axes.shape[1])]]
     return axes.reshape(-1, len(vertices), 3) * root
 
 

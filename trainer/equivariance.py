@@ -34,9 +34,8 @@ def parity(vertices: np.ndarray, basis: np.ndarray, image: np.ndarray) -> np.nda
         return None
     basis = basis.astype(np.float32)
     agreement = np.einsum("znc,znc->z", basis, mirror_images(basis, place))
-    agreement /= np.maximum(np.einsum("znc,znc->z", basis, basis), 1e-30)
-    # A field of zeros may count as either.
-    clear = (np.abs(agreement) > PURE) | (agreement == 0)
+    squares = np.einsum("znc,znc->z", basis, basis)
+    clear = np.abs(agreement) >= PURE * squares  # a field of zeros may count as either
     return np.where(agreement < 0, np.float32(-1), np.float32(1)) if clear.all() else None
 
 

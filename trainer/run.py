@@ -37,6 +37,7 @@ from .closed_form import local_arrays
 from .datasets.dataset import Dataset, load_dataset
 from .latent import fit_latent
 from .mirror import find_image, symmetric_mean
+from .weights.seams import symmetric_weights
 from .weights.weights_file import load_weights
 
 log = logging.getLogger(__name__)
@@ -188,7 +189,12 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     image = find_image(mean, template) if config.get("mirror") else None
     if config["preset"] == "local":
-        mean = mean if image is None else symmetric_mean(mean, image)
+        if image is not None:
+            mean = symmetric_mean(mean, image)
+            if (alike := symmetric_weights(weights, image)) is None:
+                log.info("The parts are not symmetric: the bases are those of the faces as they are.")
+            else:
+                weights = alike
         faces -= mean  # in place: many faces of many vertices fit in memory once, not thrice
         arrays = local_arrays(faces, mean, triangles, weights, config["code_size"], config["allocation"], image)
         code_sizes = [len(arrays[f"part{k}/basis"]) for k in range(len(weights))]

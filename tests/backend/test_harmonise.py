@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+import copy
+
 import numpy as np
 import pytest
 
@@ -100,6 +102,17 @@ def test_few_donors_do_not_blow_up_what_the_prior_hardly_knows(model):
         return np.sqrt(np.einsum("bi,ij,bj->", field, gram, field))
 
     assert length(change) < 5 * length(stray)
+
+
+def test_a_part_in_which_people_do_not_vary_is_no_obstacle(model):
+    still = copy.deepcopy(model)
+    still.network["part1/basis"][:] = 0
+    codes = still.prior.sample(np.random.default_rng(0), 5)
+    assert np.isfinite(Harmoniser(still)(codes, 1.0)).all()
+    for k in range(model.part_count):
+        still.network[f"part{k}/basis"][:] = 0
+    with np.errstate(all="raise"):
+        assert np.isfinite(Harmoniser(still)(codes, 1.0)).all()
 
 
 def test_prepared_maps_are_the_ones_used(model):

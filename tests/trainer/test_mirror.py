@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where the template is symmetric, what is learned prefers no side."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
+from backend.local_arrays import part_arrays
 from backend.numpy_decoder import NumpyDecoder
 from backend.torch_decoder import torch_network
 from tests.toy import sphere
@@ -19,6 +22,8 @@ from trainer.mesh.topology import triangulate
 from trainer.mirror import find_image, mirror_images, symmetric_mean
 from trainer.run import create_run
 from trainer.weights.local_weights import local_weights
+from trainer.weights.seams import mirrored_parts, symmetric_weights
+from trainer.weights.weights_file import load_weights, save_weights
 
 
 def template(sizes, corners):
@@ -97,7 +102,7 @@ def test_the_store_mirrors_those_that_it_is_asked_to(ball, resident):
 
 @pytest.mark.parametrize("hidden", [8, 7])
 def test_trained_blocks_give_mirrored_fields_for_mirrored_codes(data, tmp_path, hidden):  # noqa: F811
-    run = create_run(tmp_path / "run", data, "local", SMALL["local"] | {"hidden": hidden, "border_strength": 0.0})
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"] | {"hidden": hidden})
     training.train(run)
     dataset, model = run.dataset, run.trained_model()
     image = run.image(dataset)
@@ -121,13 +126,65 @@ def test_trained_blocks_give_mirrored_fields_for_mirrored_codes(data, tmp_path, 
     np.testing.assert_allclose(mirror_images(fields[0], image), fields[1], atol=5e-3)
 
 
-def test_without_mirroring_training_is_as_it_was(data, tmp_path):  # noqa: F811
+def test_without_mirroring_the_mean_is_that_of_the_faces(data, tmp_path):  # noqa: F811
     run = create_run(tmp_path / "run", data, "local", SMALL["local"] | {"mirror": False})
     dataset = run.dataset
     assert run.image(dataset) is None
     np.testing.assert_array_equal(
         run.start_model().mean, dataset.vertices[dataset.train].mean(axis=0, dtype=np.float64).astype(np.float32)
     )
+
+
+def test_training_sees_mirrored_faces_and_the_prior_prefers_no_side(data, tmp_path, monkeypatch):  # noqa: F811
+    run, seen = create_run(tmp_path / "run", data, "local", SMALL["local"]), []
+    load = FaceStore.load
+    def loaded(self, own, into, turned):
+        seen.extend(turned)
+        load(self, own, into, turned)
+
+    monkeypatch.setattr(FaceStore, "load", loaded)
+    training.train(run)
+    assert 0.3 < np.mean(seen) < 0.7
+    model, image = run.trained_model(), run.image(run.dataset)
+    signs = np.concatenate([parity(*part_arrays(model, k), image) for k in range(model.part_count)])
+    covariance = model.prior.covariance
+    np.testing.assert_allclose(covariance * np.outer(signs, signs), covariance, atol=1e-3 * np.abs(covariance).max())
+    np.testing.assert_allclose(model.prior.mean * signs, model.prior.mean, atol=1e-3)
+
+
+def test_parts_that_mirror_each_other_stay_apart(ball):
+    vertices, _, image, _ = ball
+    label = np.where(np.abs(vertices[:, 0]) < 60, 0, np.where(vertices[:, 0] > 0, 1, 2))
+    assert mirrored_parts(label, image, 4).tolist() == [0, 2, 1, 3]
+    weights = np.random.default_rng(0).uniform(0, 0.1, (3, len(vertices)))
+    weights[label, np.arange(len(vertices))] += 1
+    alike = symmetric_weights(weights, image)
+    np.testing.assert_array_equal(alike[[0, 2, 1]][:, image], alike)
+    np.testing.assert_array_equal(alike.argmax(axis=0), label)
+    assert symmetric_weights(np.stack([vertices[:, 0] > 10, vertices[:, 0] <= 10]).astype(float), image) is None
+
+
+def test_weights_that_are_nearly_symmetric_become_so_in_training(data, tmp_path):  # noqa: F811
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    weights = load_weights(data)[0] + np.random.default_rng(0).uniform(0, 1e-3, load_weights(data)[0].shape)
+    save_weights(copy, (weights / weights.sum(axis=0)).astype(np.float32), ["top", "middle", "bottom"])
+    run = create_run(tmp_path / "run", copy, "local", SMALL["local"])
+    model, image = run.start_model(), run.image(run.dataset)
+    np.testing.assert_array_equal(model.weights, model.weights[:, image])
+    assert len(Equivariance(torch_network(model), model, image)._blocks) == len(model.header["network"]["residuals"])
+
+
+def test_what_rounding_leaves_beyond_the_rank_is_even_or_odd_too(ball):
+    vertices, _, image, displacements = ball
+    own, whole = np.arange(len(vertices)), np.ones(len(vertices), np.float32)
+    basis = weighted_basis(displacements[:4], own, whole, 20, image)
+    assert len(basis) == 6 and parity(own, basis.astype(np.float16), image) is not None
+    few = np.flatnonzero(np.abs(vertices[:, 0]) < 1)[:2]
+    few = np.union1d(few, image[few])
+    assert len(weighted_basis(displacements, few, whole, 20, image)) == min(20, 3 * len(few))
+    one_side = displacements[:1] * (vertices[:, :1] > 1)
+    assert parity(own, one_side, image) is None
 
 
 def test_people_who_are_symmetric_leave_the_odd_half_empty(ball):

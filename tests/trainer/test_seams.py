@@ -98,6 +98,10 @@ def test_borders_of_symmetric_parts_stay_symmetric(ball, seams):
     assert (mirror >= 0).all()
     moved = moved_borders(halves(mean[:, 2], 9.0), Seams(lopsided.astype(np.float32), mean, triangles, edges))
     np.testing.assert_array_equal(moved, moved[mirror])
+    away = np.random.default_rng(0).normal(size=mean.shape) * 3  # too far for the nearest to be the image
+    rough = Seams((lopsided + away).astype(np.float32), mean + away, triangles, edges)
+    moved = moved_borders(halves(mean[:, 2], 9.0), rough, image=mirror)
+    np.testing.assert_array_equal(moved, moved[mirror])
     sides = moved_borders(halves(mean[:, 0]), seams)  # left and right are each other's image: not made one
     assert (sides != sides[mirror]).any()
 

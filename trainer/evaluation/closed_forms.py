@@ -16,7 +16,9 @@ from backend.prior import Prior
 from backend.torch_decoder import TorchDecoder
 from trainer.closed_form import MOST_SHARE, deviations, local_arrays, sizes_by_variance
 from trainer.latent import fit_prior
+from trainer.mirror import find_image
 from trainer.weights.local_weights import diffuse, partition_of_unity
+from trainer.weights.seams import symmetric_weights
 
 from . import metrics
 from .measure import reconstruct, swap_cycle
@@ -44,14 +46,22 @@ class LocalBases:
     deviations: list[np.ndarray]
 
     @classmethod
-    def fit(cls, displacements: np.ndarray, reference: FaceModel, triangles: np.ndarray, weights: np.ndarray):
+    def fit(
+        cls,
+        displacements: np.ndarray,
+        reference: FaceModel,
+        triangles: np.ndarray,
+        weights: np.ndarray,
+        image: np.ndarray | None = None,
+    ):
         """
         Args:
-            displacements: float32 [S, N, 3], training faces minus their mean, mm.
+            displacements: float32 [S, N, 3], training faces minus the model's mean face, mm.
             reference: model whose code size they have to serve.
+            image: int [N], the mirror image of each vertex, if mirrored faces are to count too.
         """
         longest = MOST_SHARE * -(-reference.code_size // reference.part_count)
-        arrays = local_arrays(displacements, reference.mean, triangles, weights, longest)
+        arrays = local_arrays(displacements, reference.mean, triangles, weights, longest, image=image)
         return cls(weights, arrays, deviations(arrays, weights))
 
     def model(self, reference: FaceModel, sizes: Sequence[int], sigma_n: float) -> FaceModel:
@@ -106,11 +116,15 @@ def search(reference: FaceModel, bed: TestBed) -> Search:
     """
     train = np.ascontiguousarray(bed.dataset.vertices[bed.dataset.train])
     train -= reference.mean
+    mirrored = reference.header.get("training", {}).get("mirror")
+    image = find_image(reference.mean, bed.dataset.template) if mirrored else None
     noises = sorted({*SIGMAS, *([reference.header["network"]["sigma_n"]] if reference.preset == "local" else [])})
     candidates, models, region_pca = [], [], None
     for choice, weights in weight_choices(reference.weights, bed.triangles).items():
         log.info("Trying closed forms with %s weights", choice)
-        bases = LocalBases.fit(train, reference, bed.triangles, weights)
+        if image is not None and (alike := symmetric_weights(weights, image)) is not None:
+            weights = alike
+        bases = LocalBases.fit(train, reference, bed.triangles, weights, image)
         for allocation, sizes in allocations(bases.deviations, reference.code_size).items():
             for sigma in noises:
                 model = bases.model(reference, sizes, sigma)

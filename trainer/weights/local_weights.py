@@ -27,7 +27,7 @@ from trainer.mesh.topology import (
 from trainer.mesh.visibility import visibility
 
 from .nmf import sparse_nmf
-from .seams import Seams, seam_weights, symmetric
+from .seams import Seams, seam_weights, symmetric_weights
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +65,8 @@ def local_weights(
         parts: K.
         rng: draws the start of the NMF.
         edges: [E, 2], the polygons' own edges, for the seams (default: those of the triangles).
-        image: int [N], the mirror image of each vertex, where the polygons are symmetric: parts that are so, as good
-            as exactly, become so exactly.
+        image: int [N], the mirror image of each vertex, where the polygons are symmetric: parts that are so, or each
+            other's mirror images, as good as exactly, become so exactly.
         normalise: divide each vertex's deviations by their RMS, so that it counts by how it varies, not by
             how much, and weigh it by `votes`; False is the plain reading of the paper.
         sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
@@ -128,8 +128,8 @@ def local_weights(
         seams = Seams(vertices, mean, triangles, polygon_edges)
         weights = seam_weights(weights[leaders], seams, held, leaders, image)
     weights = partition_of_unity(weights)
-    if image is not None and symmetric(weights.argmax(axis=1), image):
-        weights = (weights + weights[image]) / 2
+    if image is not None and (alike := symmetric_weights(weights.T, image)) is not None:
+        weights = alike.T
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
 

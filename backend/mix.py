@@ -22,6 +22,19 @@ def main_donors(amounts: np.ndarray) -> np.ndarray:
     return shares.argmax(axis=0) - 1
 
 
+def kinship(amounts: np.ndarray) -> np.ndarray:
+    """How far any two parts come from the same people, from 0 to 1: the cosine of their shares, float64 [K, K].
+
+    Two parts of which everybody gives as much are one person's, whoever that would be.
+
+    Args:
+        amounts: as of `main_donors`.
+    """
+    shares = np.concatenate([1 - amounts.sum(axis=0, keepdims=True), amounts])
+    shares = shares / np.linalg.norm(shares, axis=0)
+    return np.clip(shares.T @ shares, 0, 1)
+
+
 def shuffled(rng: np.random.Generator, donors: Sequence[int], parts: int) -> np.ndarray:
     """Which of the given donors each part comes from: int64 [parts].
 

@@ -13,22 +13,26 @@ from bpy.props import EnumProperty, FloatProperty
 
 from .. import analysis, face, mix, models, shape, sync
 from ..backend.errors import LwaeError
-from ..backend.mix import OWN, main_donors, share_kept
+from ..backend.mix import kinship, share_kept
+from ..backend.plausibility import Plausibility
 from . import modals
 from .common import active_face, change, poll_unlocked_face
 
 
-def donor_labels(mesh: bpy.types.Mesh, by: str) -> list[int]:
-    """Who each part comes from, K labels: by the mix where it says "DONORS" and donors give, else each by itself."""
-    labels = main_donors(mix.read_amounts(mesh.lwae)).tolist() if by == "DONORS" else []
-    return labels if set(labels) - {OWN} else list(range(len(mesh.lwae.parts)))
+def parts_alike(mesh: bpy.types.Mesh, by: str) -> np.ndarray:
+    """How far parts come from the same people, [K, K]: as mixed for "DONORS" where donors give, else not at all."""
+    amounts = mix.read_amounts(mesh.lwae)
+    return kinship(amounts) if by == "DONORS" and amounts.any() else np.eye(len(mesh.lwae.parts))
 
 
-def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[str], float, float]:
+def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[str], float, float, float]:
     """Pull the parts that are not locked to where they fit one another; the mix becomes the face's own.
 
+    It stops where the face gets no more like a person's: harmonised again and again, it would be blown up.
+
     Returns:
-        Data paths that were set (none when all is locked), and the price: see `backend.mix.share_kept`.
+        Data paths that were set (none when all is locked); the price, see `backend.mix.share_kept`; and how far it
+        went, at most `amount`.
 
     Raises:
         LwaeError: when the model cannot be harmonised.
@@ -36,27 +40,42 @@ def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[s
     model = face.model_of(mesh)
     free = face.free_parts(mesh)
     own, mixed = shape.own_code(mesh, model), shape.read_code(mesh, model)
-    moved = analysis.of(model).harmoniser(mixed[None], amount, donor_labels(mesh, by))[0]
+    moved = analysis.of(model).harmoniser(mixed[None], amount, parts_alike(mesh, by))[0]
     for index, part in enumerate(mesh.lwae.parts):
         if part.locked:
             moved[model.part_slice(index)] = mixed[model.part_slice(index)]
+    reached = most_plausible(analysis.of(model).plausibility, mixed, moved)
+    moved = mixed + np.float32(reached) * (moved - mixed)
     price = share_kept(models.decoder(model), own, mixed, moved)
     with sync.paused():
         paths = face.store_code(mesh, model, moved, free) if free else []
-    return paths, *price
+    return paths, *price, reached * amount
+
+
+def most_plausible(plausibility: Plausibility, start: np.ndarray, end: np.ndarray) -> float:
+    """Which share of the way from code to code leads to the most plausible face."""
+    if np.allclose(start, end, atol=1e-6):
+        return 1.0
+    steps = np.array([0, 0.5, 1])
+    distances, _ = plausibility(start + steps[:, None].astype(np.float32) * (end - start))
+    bend, slope, _ = np.polyfit(steps, distances**2, 2)  # exact: squared distances are quadratic in the code
+    if bend <= 0:
+        return float(slope + bend < 0)
+    return float(np.clip(-slope / (2 * bend), 0, 1))
 
 
 class _Preparation(threading.Thread):
     """Makes a model ready for a pattern of donors. It outlives an operator that was cancelled, so it knows none."""
 
-    def __init__(self, of_model: analysis.Analysis, labels: list[int] | None):
+    def __init__(self, of_model: analysis.Analysis, alike: np.ndarray | None):
         super().__init__(name="lwae harmonise", daemon=True)
-        self._of_model, self._labels = of_model, labels
+        self._of_model, self._alike = of_model, alike
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            self._of_model.harmoniser.prepare(self._labels)
+            self._of_model.harmoniser.prepare(self._alike)
+            _ = self._of_model.plausibility
         except (LwaeError, np.linalg.LinAlgError, MemoryError) as error:
             self.error = error
 
@@ -84,7 +103,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
     by: EnumProperty(
         name="Parts",
         items=(
-            ("DONORS", "As Mixed", "Parts of one donor belong together already and move little"),
+            ("DONORS", "As Mixed", "Parts of one donor belong together already; everybody in the mix gives way alike"),
             ("SINGLE", "Each by Itself", "Every part counts as somebody else's"),
         ),
         description="Which parts count as one person's",
@@ -92,6 +111,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
     )
     moved: FloatProperty(options={"HIDDEN", "SKIP_SAVE"})
     kept: FloatProperty(default=-1.0, options={"HIDDEN", "SKIP_SAVE"})
+    reached: FloatProperty(default=1.0, options={"HIDDEN", "SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context):
@@ -115,13 +135,16 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         lines = [translate("Moved {:.2f} mm on average").format(self.moved)]
         if self.kept >= 0:
             lines.append(translate("{:.0%} of what the donors gave stays").format(self.kept))
+        if self.reached < self.amount - 0.005:
+            line = translate("Went as far as {:.2f}: beyond, the face is less like a person's")
+            lines.append(line.format(self.reached))
         return lines
 
     def invoke(self, context, _event):
         if context.window is None:
             return self.execute(context)
         mesh = active_face(context)
-        self._thread = _Preparation(analysis.of(face.model_of(mesh)), donor_labels(mesh, self.by))
+        self._thread = _Preparation(analysis.of(face.model_of(mesh)), parts_alike(mesh, self.by))
         self._thread.start()
         # Nothing to wait for once these donors were harmonised before.
         self._thread.join(0.02)
@@ -170,7 +193,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         return result
 
     def _harmonise(self, mesh) -> list[str]:
-        paths, self.moved, kept = harmonise_face(mesh, self.amount, self.by)
+        paths, self.moved, kept, self.reached = harmonise_face(mesh, self.amount, self.by)
         self.kept = -1.0 if math.isnan(kept) else kept
         return paths
 

@@ -7,6 +7,7 @@ import pytest
 from backend.errors import LwaeError
 from backend.harmonise import Harmoniser
 from backend.local_network import linear_gram
+from backend.mix import kinship
 from backend.numpy_decoder import NumpyDecoder
 from backend.prior import Prior
 from tests.toy import toy_model
@@ -38,7 +39,7 @@ def test_all_the_way_mixes_have_the_covariance_of_real_faces(model):
 def test_it_is_the_shortest_way_there(model):
     """Another map to the same covariance moves the surfaces further."""
     mixed, real = mixes(model), model.prior.covariance
-    gram = Harmoniser(model).metric([0, 1, 2])
+    gram = Harmoniser(model).metric(np.eye(3))
     lower = np.linalg.cholesky(real) @ np.linalg.inv(np.linalg.cholesky(np.cov(mixed.T)))
     other = model.prior.mean + (mixed - model.prior.mean) @ lower.T
 
@@ -57,7 +58,7 @@ def test_everybody_counts_alike_however_many_parts_they_give(model):
     power = (decoded**2).sum(axis=2) @ (model.network["mass"] * model.weights).T  # [faces, K]
     relative = power / power.mean(axis=0)
     for pattern, share in (([0, 1, 2], [1, 1, 1]), ([0, 0, 2], [0.5, 0.5, 1])):
-        cost = np.einsum("bi,ij,bj->b", faces, harmonise.metric(pattern), faces)
+        cost = np.einsum("bi,ij,bj->b", faces, harmonise.metric(np.equal.outer(pattern, pattern)), faces)
         wanted = relative @ share / np.sum(share) * power.mean(axis=0).sum()
         np.testing.assert_allclose(cost, wanted, rtol=0.1)
 
@@ -85,6 +86,19 @@ def test_parts_of_one_person_stay_as_they_are(model):
     np.testing.assert_array_equal(harmonise(codes, 1.0, ["anna", "anna", "anna"]), codes)
     np.testing.assert_array_equal(harmonise(codes, 0.0), codes)
     assert np.abs(harmonise(codes, 1.0, ["anna", "anna", "ben"]) - harmonise(codes, 1.0)).max() > 0.1
+
+
+def test_a_little_of_somebody_asks_for_little(model):
+    """Between a face without a donor and a part that is all somebody else's there is no step."""
+    codes, harmonise = mixes(model, 5), Harmoniser(model)
+    moved = [
+        np.abs(harmonise(codes, 1.0, kinship(np.array([[0.0, 0.0, amount]]))) - codes).max()
+        for amount in (0, 0.1, 0.3, 0.5, 0.7, 1)
+    ]
+    assert moved[0] == 0 and (np.diff(moved) > 0).all() and np.diff(moved).max() < 0.6 * moved[-1]
+    whole = harmonise(codes, 1.0, kinship(np.array([[0, 0, 1]])))
+    np.testing.assert_array_equal(whole, harmonise(codes, 1.0, [0, 0, 1]))
+    np.testing.assert_array_equal(harmonise(codes, 1.0, kinship(np.full((1, 3), 0.4))), codes)
 
 
 def test_few_donors_do_not_blow_up_what_the_prior_hardly_knows(model):

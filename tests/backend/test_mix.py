@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from backend.mix import OWN, main_donors, share_kept, shuffled
+from backend.mix import OWN, kinship, main_donors, share_kept, shuffled
 from backend.numpy_decoder import NumpyDecoder
 from tests.toy import toy_model
 
@@ -11,6 +11,13 @@ def test_the_main_donor_gives_most():
     amounts = np.array([[0.0, 0.4, 0.7, 0.5, 2.0], [0.0, 0.4, 0.2, 0.0, 0.0]])
     assert main_donors(amounts).tolist() == [OWN, 0, 0, OWN, 0]
     assert main_donors(np.zeros((0, 3))).tolist() == [OWN] * 3
+
+
+def test_kinship_is_what_parts_have_in_common():
+    amounts = np.array([[0.0, 1.0, 1.0, 0.5], [0.0, 0.0, 0.0, 0.5]])
+    half = np.sqrt(0.5)
+    np.testing.assert_allclose(kinship(amounts), [[1, 0, 0, 0], [0, 1, 1, half], [0, 1, 1, half], [0, half, half, 1]])
+    np.testing.assert_array_equal(kinship(np.zeros((0, 3))), np.ones((3, 3)))
 
 
 def test_a_shuffle_takes_from_all_and_follows_its_seed():

@@ -55,9 +55,9 @@ def test_nothing_changes_at_amount_zero(mixed):
 
 def test_the_price_is_what_the_surface_paid(mixed, addon, model):
     before = positions(mixed)
-    paths, moved, kept = addon("operators.harmonise").harmonise_face(mixed, 0.5, "DONORS")
+    paths, moved, kept, reached = addon("operators.harmonise").harmonise_face(mixed, 0.5, "DONORS")
     addon("sync").follow(mixed)
-    assert paths and 0 < kept < 1
+    assert paths and 0 < kept < 1 and reached == 0.5
     real = np.linalg.norm(positions(mixed) - before, axis=1).mean() * 1000
     assert moved == pytest.approx(real, rel=1e-3) and moved > 0.05
 
@@ -75,13 +75,35 @@ def test_locked_parts_stay(mixed, addon, model):
     assert not bpy.ops.lwae.harmonise.poll()
 
 
-def test_without_donors_every_part_counts_by_itself(new_face, addon, model):
-    mesh = new_face().data
-    bpy.ops.lwae.randomise_face(seed=2)
-    before = code(addon, mesh, model)
+def test_without_donors_every_part_counts_by_itself(mixed, addon, model):
+    bpy.ops.lwae.bake_mix()
+    before = code(addon, mixed, model)
     bpy.ops.lwae.harmonise(amount=0.5)
     wanted = addon("backend.harmonise").Harmoniser(model)(before[None], 0.5)[0]
-    assert np.allclose(code(addon, mesh, model), wanted, atol=1e-3)
+    assert np.allclose(code(addon, mixed, model), wanted, atol=1e-3)
+
+
+def test_harmonising_again_and_again_never_makes_a_face_less_plausible(mixed, new_face, addon, model):
+    new_face()
+    bpy.ops.lwae.randomise_face(seed=2)  # whose parts belong together already
+    for mesh in (mixed, bpy.context.object.data):
+        bpy.context.view_layer.objects.active = next(item for item in bpy.data.objects if item.data == mesh)
+        for amount in (0.5, 1, 1, 0.5, 1, 1):
+            before = distance(addon, mesh, model)
+            bpy.ops.lwae.harmonise(amount=amount)
+            assert distance(addon, mesh, model) < before + 1e-3
+        assert distance(addon, mesh, model) < 1.3
+    again = positions(mesh)
+    bpy.ops.lwae.harmonise(amount=1)
+    assert np.abs(positions(mesh) - again).max() < 1e-4
+
+
+def test_the_redo_panel_says_where_it_stopped(new_face, addon):
+    operator = SimpleNamespace(moved=0.5, kept=-1.0, amount=1.0, reached=0.4)
+    price = addon("operators.harmonise").LWAE_OT_harmonise.price
+    assert "0.40" in price(operator)[1]
+    operator.reached = 1.0
+    assert len(price(operator)) == 1
 
 
 def settled_verdict(addon, model, mesh):
@@ -131,9 +153,9 @@ def test_one_donor_of_all_parts_is_one_person(mixed, addon, model):
     bpy.ops.lwae.randomise_face(seed=3)
     for amount in mixed.lwae.donors[0].amounts:
         amount.value = 1
-    labels = addon("operators.harmonise").donor_labels
-    assert labels(mixed, "DONORS") == [0] * model.part_count
-    assert labels(mixed, "SINGLE") == list(range(model.part_count))
+    alike = addon("operators.harmonise").parts_alike
+    assert np.array_equal(alike(mixed, "DONORS"), np.ones((model.part_count,) * 2))
+    assert np.array_equal(alike(mixed, "SINGLE"), np.eye(model.part_count))
     before = code(addon, mixed, model)
     bpy.ops.lwae.harmonise(amount=1)
     assert np.abs(code(addon, mixed, model) - before).max() < 1e-3, "nobody's parts go better together"

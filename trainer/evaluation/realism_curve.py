@@ -8,7 +8,6 @@ that of `backend.harmonise`, to which parts and people count alike.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,7 @@ AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 class InMillimetres(Harmoniser):
     """The plain optimal transport: every square millimetre counts alike."""
 
-    def metric(self, pattern: Sequence[int]) -> np.ndarray:
+    def metric(self, alike: np.ndarray) -> np.ndarray:
         return linear_gram(self._model)
 
 

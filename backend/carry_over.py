@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from .face_file import DonorRecord, FaceRecord, PartRecord, fits, join_parts, ow
 from .model import WHOLE, FaceModel
 
 LISTED = 4  # Names that a phrase spells out.
+NAMELESS = re.compile(r"Shape \d+")  # Principal directions of one model: in another the same name means something else.
 
 
 @dataclass(frozen=True)
@@ -113,9 +115,12 @@ def _by_vertices(record: FaceRecord, source: Decoder, target: Decoder) -> Carrie
 
 def _by_sliders(record: FaceRecord, source: FaceModel | None, target: FaceModel) -> Carried:
     result = _empty(record, target)
-    left = _by_names(record, result)
     # Codes mean the same where only the sliders differ.
     same_code = record.model_hash == target.hash
+    left = _by_names(record if same_code else _named(record), result)
+    sliders = [item for part in record.parts.values() for item in part.sliders.items()]
+    if not same_code and any(value and NAMELESS.fullmatch(name) for name, value in sliders):
+        left.append("the sliders Shape 1, 2, ..., which mean something else there")
     sizes = dict(zip(target.part_names, target.code_sizes, strict=True))
     for name, part in record.parts.items():
         if same_code and len(part.rest) == sizes.get(name):
@@ -137,6 +142,15 @@ def _by_sliders(record: FaceRecord, source: FaceModel | None, target: FaceModel)
     if missing:
         left.append("its donor" if missing == 1 else f"{missing} donors")
     return Carried(result, "sliders", float("nan"), left)
+
+
+def _named(record: FaceRecord) -> FaceRecord:
+    """Without the sliders that mean something in their own model alone."""
+    parts = {}
+    for name, part in record.parts.items():
+        sliders = {slider: value for slider, value in part.sliders.items() if not NAMELESS.fullmatch(slider)}
+        parts[name] = replace(part, sliders=sliders)
+    return replace(record, parts=parts)
 
 
 def _by_names(record: FaceRecord, result: FaceRecord) -> list[str]:
@@ -165,6 +179,8 @@ def _code_by_names(code: np.ndarray, source: FaceModel, target: FaceModel) -> np
         said[_part(source, control.part), control.name] = value
     result = np.zeros(target.code_size, dtype=np.float32)
     for control in target.controls:
+        if NAMELESS.fullmatch(control.name):
+            continue
         value = said.get((_part(target, control.part), control.name), 0.0)
         result[target.part_slice(control.part)] += np.float32(value) * control.direction
     return result

@@ -138,6 +138,11 @@ def by_hash(model_hash: str, name: str = "", sliders: str = "") -> FaceModel:
     if first is not None:
         return first
     load(model_list.BUNDLED_PATH)  # Where that one is damaged, its own sentence says so.
+    if any(item.facts and item.facts.name == name for item in model_list.model_list()):
+        raise LwaeError(
+            f"This face was made with another version of the model {name!r} than the one installed. Switch Model gives "
+            "it the installed one and keeps its shape; or install the other version's file in the add-on's preferences."
+        )
     raise LwaeError(
         f"This face needs the model {name or model_hash!r}, which is not installed. Install its file in the add-on's "
         "preferences, or switch the face to another model."

@@ -36,7 +36,9 @@ def read_values(state: bpy.types.PropertyGroup) -> np.ndarray:
         numbers.foreach_get("value", values)
         pieces.append(values)
     pieces.append(np.array([getattr(state, name) for name in SETTINGS], dtype=np.float32))
-    return np.concatenate(pieces)
+    values = np.concatenate(pieces)
+    values[np.isnan(values)] = 0  # as scripts and drivers may leave them
+    return values
 
 
 def _sliders(model: FaceModel, values: np.ndarray) -> np.ndarray:

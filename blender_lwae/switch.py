@@ -96,7 +96,7 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
         decoder = models.decoder(model)
         code = decoder.encode(seen[None] * np.float32(MM_PER_METRE))[0]
         lost = ["its donors"] if len(mesh.lwae.donors) else []
-        locked, seeds = _locks(mesh)
+        locked, kept, seeds = _locks(mesh)
         mix.remove_donors(mesh)
         face.make_face(mesh, model)
         with sync.paused():
@@ -105,6 +105,8 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
             face.store_code(mesh, model, code, range(model.part_count))
             for part in mesh.lwae.parts:
                 part.locked, part.seed = part.name in locked, seeds.get(part.name, 0)
+            for control in mesh.lwae.whole:
+                control.locked = control.name in kept
     else:
         carried = records.carried_to(records.read_record(mesh, mesh.name), model)
         face.make_face(mesh, model)
@@ -138,9 +140,10 @@ def _carried_by_names(mesh: bpy.types.Mesh, model: FaceModel) -> Carried:
     return records.carried_to(record, model)
 
 
-def _locks(mesh: bpy.types.Mesh) -> tuple[set[str], dict[str, int]]:
-    parts = mesh.lwae.parts
-    return {part.name for part in parts if part.locked}, {part.name: part.seed for part in parts}
+def _locks(mesh: bpy.types.Mesh) -> tuple[set[str], set[str], dict[str, int]]:
+    """Names of locked parts and of kept sliders of the whole face; seeds by part."""
+    locked, kept = ({item.name for item in items if item.locked} for items in (mesh.lwae.parts, mesh.lwae.whole))
+    return locked, kept, {part.name: part.seed for part in mesh.lwae.parts}
 
 
 def _rebuilt(mesh: bpy.types.Mesh, model: FaceModel) -> bpy.types.Mesh:

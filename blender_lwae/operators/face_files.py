@@ -141,7 +141,8 @@ class LWAE_OT_import_face(ImportHelper, bpy.types.Operator):
         return records.write_record(mesh, model, record)
 
     def missing(self, record: FaceRecord) -> str:
-        return f"The model {record.model_name or record.model_hash} of this face is not installed. "
+        named = record.model_name or record.model_hash
+        return f"The model {named} of this face is not installed. " if named else "This face names no model. "
 
     def add_face(self, context, model: FaceModel, record: FaceRecord) -> set[str]:
         name = record.name or Path(self.filepath).stem

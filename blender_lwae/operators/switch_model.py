@@ -58,7 +58,7 @@ the same part and name keep their values"""
         description="What gets the other model",
         items=(
             ("COPY", "Copy", "A copy beside the face gets the other model; the face stays as it is"),
-            ("FACE", "This Face", "The face itself gets the other model, with all objects that share its mesh"),
+            ("FACE", "Selected Faces", "The face itself gets the other model, and all selected ones of its model"),
         ),
         default="COPY",
     )
@@ -127,31 +127,65 @@ the same part and name keep their values"""
         if self.result == "FACE" and source.data.override_library:
             self.report({"ERROR"}, "This face is an override of another file's. Make it local, or switch a copy.")
             return {"CANCELLED"}
-        target = source
         context.window_manager.progress_begin(0, 1)
         context.window_manager.progress_update(0)  # The cursor says that it takes a second or two.
         try:
             model = models.load(item.path)
-            if self.result == "COPY":
-                target = switching.copy_face(source)
-            switched = switching.switch(target.data, model, self.keep_offset)
+            if self.result == "FACE":
+                return self._switch_all(_faces_like(context, source.data), model)
+            return self._switch_copy(context, source, model)
         except LwaeError as error:
-            if target is not source:
-                bpy.data.meshes.remove(target.data)
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         finally:
             context.window_manager.progress_end()
-        if target is not source:
-            for other in context.selected_objects:
-                other.select_set(False)
-            target.select_set(True)
-            context.view_layer.objects.active = target
-        if switched.lost:
-            self.report({"WARNING"}, f"{switched.sentence}; left out: {', '.join(switched.lost)}")
-        else:
-            self.report({"INFO"}, switched.sentence)
+
+    def _switch_copy(self, context, source, model) -> set[str]:
+        target = switching.copy_face(source)
+        try:
+            switched = switching.switch(target.data, model, self.keep_offset)
+        except LwaeError:
+            bpy.data.meshes.remove(target.data)
+            raise
+        for other in context.selected_objects:
+            other.select_set(False)
+        target.select_set(True)
+        context.view_layer.objects.active = target
+        self._say(switched.sentence, switched.lost)
         return {"FINISHED"}
+
+    def _switch_all(self, meshes, model) -> set[str]:
+        first, *others = meshes
+        switched = switching.switch(first, model, self.keep_offset)
+        sentence, lost = switched.sentence, list(switched.lost)
+        for mesh in others:
+            name = mesh.name
+            try:
+                lost += [f"{what} of {name}" for what in switching.switch(mesh, model, self.keep_offset).lost]
+            except LwaeError as error:
+                lost.append(f"{name} ({error})")
+        if others:
+            sentence += f"; so were {len(others)} more"
+        self._say(sentence, lost)
+        return {"FINISHED"}
+
+    def _say(self, sentence: str, lost: list[str]) -> None:
+        if lost:
+            self.report({"WARNING"}, f"{sentence}; left out: {', '.join(lost)}")
+        else:
+            self.report({"INFO"}, sentence)
+
+
+def _faces_like(context, mesh: bpy.types.Mesh) -> list[bpy.types.Mesh]:
+    """The mesh, then those of other selected faces with the same model that can be changed, each once."""
+    found = [mesh]
+    for item in context.selected_objects:
+        other = item.data if item.type == "MESH" else None
+        if other is None or other in found or other.lwae.model_hash != mesh.lwae.model_hash:
+            continue
+        if not (other.library or other.override_library):
+            found.append(other)
+    return found
 
 
 register, unregister = bpy.utils.register_classes_factory((LWAE_OT_switch_model,))

@@ -56,6 +56,10 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
             column.operator("lwae.overwrite_edit", icon="X")
         elif trouble.kind == "SLIDERS":
             layout.operator("lwae.renew_sliders", icon="FILE_REFRESH")
+        elif trouble.kind == "MODEL":
+            column = layout.column(align=True)
+            column.operator("lwae.switch_model", text="Switch Model...", icon="ARROW_LEFTRIGHT").result = "FACE"
+            column.operator("lwae.apply", icon="MESH_DATA")
         elif trouble.kind != "EDIT_MODE":
             layout.operator("lwae.apply", icon="MESH_DATA")
 

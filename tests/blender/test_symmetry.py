@@ -153,3 +153,17 @@ def test_a_template_that_is_not_symmetric_is_left_alone(face, addon, model):
             bpy.ops.lwae.randomise_asymmetry(seed=1)
     finally:
         known.__dict__["_mirror"], known.__dict__["_mirror_matrix"] = before
+
+
+def test_what_is_no_number_counts_as_zero(face):
+    mesh = face.data
+    before = positions(mesh)
+    mesh.lwae.symmetry = mesh.lwae.parts[0].controls[0].value = float("nan")
+    mesh.lwae.parts[0].controls[0].value = 0
+    mesh.lwae.symmetry = 0
+    shown = positions(mesh)
+    mesh.lwae.symmetry = float("nan")
+    assert np.array_equal(positions(mesh), shown) and np.isfinite(before).all()
+    mesh.lwae.parts[0].controls[0].value = float("nan")
+    assert bpy.ops.lwae.randomise_part(part=mesh.lwae.parts[1].name) == {"FINISHED"}
+    assert np.isfinite(positions(mesh)).all() and np.abs(positions(mesh) - shown).max() > 1e-5

@@ -26,12 +26,14 @@ class Carried:
         how: "same" (the very model), "vertices" (encoded again) or "sliders" (by part and slider name).
         error: mean distance of the vertices before donors and settings, mm; 0 for "same", NaN for "sliders".
         left: what the new model has no place for, as phrases ("the part ears"); empty when all was kept.
+        unsaid: parts of which a record of the very model says nothing, as in a damaged file; they stay average.
     """
 
     record: FaceRecord
     how: str
     error: float
     left: list[str]
+    unsaid: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """What happened, for the person who asked for it; empty when there is nothing to say."""
@@ -41,6 +43,8 @@ class Carried:
             text = f"The face was encoded again for the model {self.record.model_name} (mean error {self.error:.2f} mm)"
         else:
             text = f"Sliders of the same name were carried over to the model {self.record.model_name}"
+        if self.unsaid:
+            text += f"; it has no entry for {', '.join(self.unsaid)}, now average"
         return f"{text}; left out: {', '.join(self.left)}" if self.left else text
 
 
@@ -141,7 +145,8 @@ def _by_sliders(record: FaceRecord, source: FaceModel | None, target: FaceModel)
     missing = len(record.donors) - len(result.donors)
     if missing:
         left.append("its donor" if missing == 1 else f"{missing} donors")
-    return Carried(result, "sliders", float("nan"), left)
+    unsaid = [name for name in target.part_names if same_code and name not in record.parts]
+    return Carried(result, "sliders", float("nan"), left, tuple(unsaid))
 
 
 def _named(record: FaceRecord) -> FaceRecord:

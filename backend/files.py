@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -23,6 +24,21 @@ def file_stem(name: str) -> str:
     # File systems count bytes; a cut may leave half a letter, or end at a space.
     stem = stem.encode(errors="ignore")[:100].decode(errors="ignore").rstrip(" .")
     return f"{stem}_" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", stem) else stem
+
+
+REMEDIES = {
+    "make that folder or choose another one": (errno.ENOENT,),
+    "choose a folder that you may write to": (errno.EACCES, errno.EPERM, errno.EROFS),
+    "choose another name": (errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR),
+    "choose another folder": (errno.ENOTDIR,),
+}
+
+
+def _refusal(path: Path, error: OSError) -> LwaeError:
+    """What the operating system says, and what to do."""
+    remedies = [text for text, numbers in REMEDIES.items() if error.errno in numbers]
+    remedy = remedies[0] if remedies else "free some space or choose another folder"
+    return LwaeError(f"Cannot write {path}: {error.strerror or error}; {remedy}.")
 
 
 @contextlib.contextmanager
@@ -48,11 +64,9 @@ def atomic_write(
                     os.fsync(stream.fileno())
             os.replace(beside, path)
         except OSError as error:
-            raise LwaeError(
-                f"Cannot write {path}: {error.strerror or error}; free some space or choose another folder."
-            ) from error
+            raise _refusal(path, error) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # Gone already, or never there: what is wrong has been said.
             beside.unlink()
 
 
@@ -74,8 +88,6 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
             yield beside
             beside.rename(path)
         except OSError as error:
-            raise LwaeError(
-                f"Cannot write {path}: {error.strerror or error}; free some space or choose another folder."
-            ) from error
+            raise _refusal(path, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -27,14 +27,16 @@ class Neck:
     Attributes:
         edge: int [R], vertices of the open edge, in order; empty when the mesh has none.
         mean_edge: float32 [R, 3], where they are on the mean face, mm.
+        moved: int [M], the other vertices that `hold` moves.
     """
 
     def __init__(self, model: FaceModel):
         edges, used = _edges(model)
         self.edge = _neck_edge(model.mean, edges[used == 1])
         self.mean_edge = model.mean[self.edge].astype(np.float32)
+        self.moved = np.empty(0, dtype=np.int64)
         if len(self.edge):
-            self._moved, self._spread = _spread(model.mean.astype(np.float64), edges, self.edge)
+            self.moved, self._spread = _spread(model.mean.astype(np.float64), edges, self.edge)
 
     def hold(self, vertices: np.ndarray, target: np.ndarray) -> np.ndarray:
         """The face with its neck's edge exactly at a place, and the neck between in smooth transition.
@@ -49,7 +51,7 @@ class Neck:
         if not len(self.edge):
             return vertices
         held = vertices.copy()
-        held[self._moved] += self._spread @ (target - vertices[self.edge])
+        held[self.moved] += self._spread @ (target - vertices[self.edge])
         held[self.edge] = target
         return held
 

@@ -9,7 +9,7 @@ import logging
 import bpy
 import numpy as np
 
-from . import animation, face, mix, models, shape, sync, writer
+from . import animation, face, mix, shape, sync, writer
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE, FaceModel
 
@@ -34,7 +34,7 @@ def renew_sliders(mesh: bpy.types.Mesh) -> None:
     offset = face.read_offset(mesh)
     seen = writer.read_positions(mesh)
     own = seen if offset is None else seen - offset
-    code = models.decoder(model).encode(own[None] * np.float32(MM_PER_METRE))[0]
+    code = shape.encode_held(state, model, own * np.float32(MM_PER_METRE))
     with sync.paused():
         memory = {part.name: (part.locked, part.seed) for part in state.parts}
         kept = {control.name for control in state.whole if control.locked}

@@ -17,10 +17,15 @@ import bpy
 import numpy as np
 
 from . import models, sides
+from .backend.decoder import checked_batch
+from .backend.map_fit import fit_code
 from .backend.model import FaceModel
+from .backend.similarity import Similarity
 
 # Numbers of the face itself, beside its sliders, that shape it: names of float properties of `mesh.lwae`.
 SETTINGS: tuple[str, ...] = sides.SETTINGS
+
+UNMOVED = Similarity(1.0, np.eye(3), np.zeros(3))
 
 
 def read_values(state: bpy.types.PropertyGroup) -> np.ndarray:
@@ -137,6 +142,24 @@ def hold(state: bpy.types.PropertyGroup, model: FaceModel, vertices: np.ndarray)
     if state.keep_neck and len(tools.neck.edge):
         vertices = tools.neck.hold(vertices, read_neck_edge(state, model))
     return vertices
+
+
+def encode_held(state: bpy.types.PropertyGroup, model: FaceModel, vertices: np.ndarray) -> np.ndarray:
+    """The code of a face from its vertices, float32 [N, 3] in mm: float32 [D].
+
+    Vertices that are moved to keep the edge of the neck say nothing about the face; they become what the prior expects
+    beside the others.
+
+    Raises:
+        LwaeError: when vertices are not finite.
+    """
+    decoder, neck = models.decoder(model), models.tools(model).neck
+    vertices = checked_batch(model, vertices[None], "vertices")
+    if not (state.keep_neck and len(neck.edge)):
+        return decoder.encode(vertices)[0]
+    free = np.ones(model.vertex_count)
+    free[neck.edge] = free[neck.moved] = 0
+    return fit_code(decoder, vertices[0].astype(np.float64), free, UNMOVED, fit_scale=False, robust=False)[0]
 
 
 def read_neck_edge(state: bpy.types.PropertyGroup, model: FaceModel) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import bpy
 import numpy as np
 
-from . import animation, face, mesh_build, mix, models, records, sync, writer
+from . import animation, face, mesh_build, mix, records, shape, sync, writer
 from .backend.carry_over import Carried
 from .backend.errors import LwaeError
 from .backend.face_file import FaceRecord, PartRecord
@@ -93,8 +93,7 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
     if edited:
         # The mesh itself is all there is: an edit goes along as far as the model can show it, and stays as offset.
         seen = before if offset is None else before - offset
-        decoder = models.decoder(model)
-        code = decoder.encode(seen[None] * np.float32(MM_PER_METRE))[0]
+        code = shape.encode_held(mesh.lwae, model, seen * np.float32(MM_PER_METRE))
         lost = ["its donors"] if len(mesh.lwae.donors) else []
         locked, kept, seeds = _locks(mesh)
         mix.remove_donors(mesh)
@@ -115,11 +114,12 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
     with sync.paused():
         sync.write(mesh)
     difference = before - writer.read_positions(mesh)
-    error = float(np.linalg.norm(difference, axis=1).mean()) * MM_PER_METRE
+    errors = np.linalg.norm(difference, axis=1) * MM_PER_METRE
+    error = f"{errors.mean():.2f} mm on average, {errors.max():.2f} at most"
     if keep_offset or edited:
         face.store_offset(mesh, difference if offset is None else difference + offset)
-        return f"The face has the model {model.name} and the same shape, {error:.2f} mm of it as an offset", lost
-    return f"The face was encoded for the model {model.name}; its shape changed by {error:.2f} mm on average", lost
+        return f"The face has the model {model.name} and the same shape; an offset holds {error}", lost
+    return f"The face was encoded for the model {model.name}; its shape changed by {error}", lost
 
 
 def _carried_by_names(mesh: bpy.types.Mesh, model: FaceModel) -> Carried:

@@ -161,3 +161,11 @@ def test_other_sliders_of_the_same_code_show_the_same_face_exactly(record, sourc
     assert any(sliders.values())
     for name, value in carried.record.parts["middle"].sliders.items():
         assert value == pytest.approx(2 * sliders[name], abs=1e-5)
+
+
+def test_a_damaged_record_of_the_same_model_says_what_it_lacks(record, source):
+    del record.parts["middle"]
+    carried = carry_over(record, source, source)
+    assert carried.how == "sliders" and carried.unsaid == ("middle",)
+    assert "it has no entry for middle, now average" in carried.sentence() and fits(carried.record, source.model)
+    assert carried.record.parts["top"].rest == record.parts["top"].rest

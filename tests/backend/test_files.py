@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+import errno
 import os
 
 import pytest
 
 from backend.errors import LwaeError
-from backend.files import atomic_folder, file_stem
+from backend.files import atomic_folder, atomic_write, file_stem
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path):
@@ -32,6 +33,31 @@ def test_two_processes_do_not_write_into_one_folder(tmp_path, monkeypatch):
             with atomic_folder(path) as second:
                 (second / "file").write_text("second")
     assert (path / "file").read_text() == "second" and [file.name for file in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_refusal_says_what_to_do(tmp_path, monkeypatch):
+    def write(name):
+        with atomic_write(tmp_path / name, "w") as stream:
+            stream.write("x")
+
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for name, remedy in {
+        "none/a": "make that folder or choose another one",
+        "file/a": "choose another folder",
+        "folder": "choose another name",
+        "x" * 300: "choose another name",
+    }.items():
+        with pytest.raises(LwaeError, match=f"Cannot write .*; {remedy}\\.$"):
+            write(name)
+
+    def full(_file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LwaeError, match="No space left on device; free some space"):
+        write("a")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_file_stems_keep_what_file_systems_take():

@@ -285,6 +285,24 @@ def test_faces_of_a_version_that_is_gone_switch_together(addon, folder, new_face
         assert item.data.lwae.whole["Age"].locked and item.data.lwae.parts["ears"].locked
 
 
+def test_what_a_kept_neck_hides_is_found_again(addon, folder, new_face):
+    """The neck is held in place, but the face above it says how heavy and how old the person is."""
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=5)
+    free = seen(mesh)
+    said = {slider.name: slider.value for slider in mesh.lwae.whole}
+    bpy.ops.lwae.average_neck()
+    held = seen(mesh)
+    assert np.abs(held - free).max() > 3 * MM, "a neck that had to move"
+    mesh.lwae.model_hash = "0" * 16  # a version that is gone
+    switch("BUNDLED")
+    assert mesh.lwae.keep_neck and np.abs(seen(mesh) - held).max() < 1e-6
+    for slider in mesh.lwae.whole:
+        assert abs(slider.value - said[slider.name]) < 0.3, slider.name
+    mesh.lwae.keep_neck = False
+    assert np.linalg.norm(seen(mesh) - free, axis=1).max() < 0.5 * MM
+
+
 def test_exact_shape_by_an_offset(addon, folder, files, new_face):
     install(files / "twin.lwae")
     mesh = new_face().data

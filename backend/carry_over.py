@@ -10,7 +10,7 @@ import numpy as np
 
 from .controls import part_controls, slider_signature, split_code
 from .decoder import Decoder
-from .face_file import DonorRecord, FaceRecord, PartRecord, fits, join_parts, own_code, split_parts
+from .face_file import SHAPE, DonorRecord, FaceRecord, PartRecord, fits, join_parts, own_code, split_parts
 from .model import WHOLE, FaceModel
 
 LISTED = 4  # Names that a phrase spells out.
@@ -63,6 +63,8 @@ def carry_over(record: FaceRecord, source: Decoder | None, target: Decoder) -> C
         source = None
     if source is not None and source.model.topology_hash == target.model.topology_hash:
         return _by_vertices(record, source, target)
+    if _has_shape(record, target.model):
+        return _by_shape(record, target)
     return _by_sliders(record, source.model if source else None, target.model)
 
 
@@ -85,8 +87,13 @@ def _empty(record: FaceRecord, model: FaceModel) -> FaceRecord:
         donors=[],
         settings=dict(record.settings),
         whole_settings={name: dict(said) for name, said in record.whole_settings.items() if name in whole},
-        arrays=dict(record.arrays) if record.topology_hash == model.topology_hash else {},
+        arrays=_other_arrays(record) if record.topology_hash == model.topology_hash else {},
     )
+
+
+def _other_arrays(record: FaceRecord) -> dict[str, list[float]]:
+    """What is held in place; the shape is the old code's."""
+    return {name: numbers for name, numbers in record.arrays.items() if name != SHAPE}
 
 
 def _set_code(record: FaceRecord, model: FaceModel, code: np.ndarray) -> None:
@@ -117,6 +124,25 @@ def _by_vertices(record: FaceRecord, source: Decoder, target: Decoder) -> Carrie
     return Carried(result, "vertices", error, left)
 
 
+def _has_shape(record: FaceRecord, model: FaceModel) -> bool:
+    """Whether the record's own shape serves another model; the same code says more."""
+    numbers = record.arrays.get(SHAPE, [])
+    same_vertices = record.topology_hash == model.topology_hash and len(numbers) == model.mean.size
+    return same_vertices and record.model_hash != model.hash
+
+
+def _by_shape(record: FaceRecord, target: Decoder) -> Carried:
+    model, left = target.model, []
+    result = _empty(record, model)
+    vertices = np.array(record.arrays[SHAPE], dtype=np.float32).reshape(1, -1, 3)
+    encoded = target.encode(vertices)
+    error = float(np.linalg.norm(target.decode(encoded)[0] - vertices[0], axis=1).mean())
+    _set_code(result, model, encoded[0])
+    if record.donors:
+        left.append("its donors, though what they gave stays")
+    return Carried(result, "vertices", error, left)
+
+
 def _by_sliders(record: FaceRecord, source: FaceModel | None, target: FaceModel) -> Carried:
     result = _empty(record, target)
     # Codes mean the same where only the sliders differ.
@@ -140,7 +166,7 @@ def _by_sliders(record: FaceRecord, source: FaceModel | None, target: FaceModel)
         if code is not None:
             parts = split_parts(target, code)
             result.donors.append(DonorRecord(donor.name, parts, _amounts(donor, target), donor.settings))
-    if len(result.arrays) < len(record.arrays):
+    if any(numbers for name, numbers in _other_arrays(record).items() if name not in result.arrays):
         left.append("what is held in place")
     missing = len(record.donors) - len(result.donors)
     if missing:

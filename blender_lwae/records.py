@@ -12,7 +12,7 @@ import numpy as np
 from . import face, mix, models, shape, sync
 from .backend.carry_over import Carried, carry_over
 from .backend.errors import LwaeError
-from .backend.face_file import DonorRecord, FaceRecord, PartRecord, join_parts, own_code, split_parts
+from .backend.face_file import SHAPE, DonorRecord, FaceRecord, PartRecord, join_parts, own_code, split_parts
 from .backend.model import FaceModel
 
 # What a record holds in another way, or what belongs to the vertices.
@@ -59,6 +59,13 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
         {name: shape.sound_numbers(getattr(state, name)).tolist() for name in ARRAYS},
         state.sliders,
     )
+
+
+def add_shape(record: FaceRecord, mesh: bpy.types.Mesh) -> None:
+    """Let the record of a face hold its shape too, donors included, but neither its settings nor what is held."""
+    model = face.model_of(mesh)
+    code = shape.read_code(mesh, model)
+    record.arrays[SHAPE] = np.round(models.decoder(model).decode(code[None])[0], 2).ravel().tolist()
 
 
 def model_of(record: FaceRecord) -> FaceModel:

@@ -48,7 +48,9 @@ class LWAE_OT_export_face(ExportHelper, bpy.types.Operator):
     def execute(self, context):
         mesh = active_face(context)
         try:
-            write_face(records.read_record(mesh, context.object.name), self.filepath)
+            record = records.read_record(mesh, context.object.name)
+            records.add_shape(record, mesh)
+            write_face(record, self.filepath)
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

@@ -169,3 +169,20 @@ def test_a_damaged_record_of_the_same_model_says_what_it_lacks(record, source):
     assert carried.how == "sliders" and carried.unsaid == ("middle",)
     assert "it has no entry for middle, now average" in carried.sentence() and fits(carried.record, source.model)
     assert carried.record.parts["top"].rest == record.parts["top"].rest
+
+
+def test_the_shape_of_a_record_outlives_its_model(record, source):
+    model = source.model
+    mixed = own_code(record, model)
+    record.arrays |= {"shape": np.round(source.decode(mixed[None]), 2).ravel().tolist(), "neck_edge": [1.0]}
+    target = NumpyDecoder(dataclasses.replace(model, header=dict(model.header, name="new"), mean=model.mean + 0.01))
+    target.model.mean = target.model.mean.astype(np.float32)
+    carried = carry_over(record, None, target)
+    assert carried.how == "vertices" and fits(carried.record, target.model) and carried.error < 0.05
+    shown = target.decode(own_code(carried.record, target.model)[None])
+    assert np.linalg.norm(shown - source.decode(mixed[None]), axis=-1).mean() < 0.06
+    assert carried.left == ["its donors, though what they gave stays"] and not carried.record.donors
+    assert carried.record.arrays == {"neck_edge": [1.0]}, "the shape was the old model's"
+    assert carry_over(record, None, other_topology()).how == "sliders"
+    record.arrays["shape"].pop()
+    assert carry_over(record, None, target).how == "sliders"

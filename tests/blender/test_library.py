@@ -94,6 +94,25 @@ def test_a_damaged_neck_edge_is_left_out(damaged, person, addon, tmp_path):
     assert np.abs(positions(new) - shown).max() < 1e-6
 
 
+def test_a_face_file_outlives_its_model(new_face, addon, tmp_path):
+    """As after an update that brought another bundled model."""
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=4)
+    mesh.lwae.symmetry = 0.5
+    bpy.ops.lwae.average_neck()
+    before, path = positions(mesh), tmp_path / "ada.json"
+    assert bpy.ops.lwae.export_face(filepath=str(path)) == {"FINISHED"}
+    said = json.loads(path.read_text())
+    assert len(said["arrays"]["shape"]) == before.size and list(said)[-1] == "arrays"
+    said["model"]["hash"], said["model"]["sliders"] = "0" * 16, ""
+    said["parts"] = {name: dict(part, sliders={}) for name, part in said["parts"].items()}  # whatever those were
+    path.write_text(json.dumps(said))
+    assert bpy.ops.lwae.import_face(filepath=str(path)) == {"FINISHED"}
+    new = bpy.context.object.data
+    assert new != mesh and addon("face").trouble(new) is None and new.lwae.keep_neck and new.lwae.symmetry == 0.5
+    assert np.abs(positions(new) - before).max() < 1e-4
+
+
 def test_shown_parts_are_no_part_of_a_face_file(person, addon, model, new_face, tmp_path):
     colours, path = addon("part_colours"), str(tmp_path / "ada.json")
     colours.show(person.data, model)

@@ -64,7 +64,8 @@ def encode_mesh(
             does not matter.
         scale: "units" takes the mesh for one in mm, cm, inches, dm or m, whichever gives a head's size, and keeps what
             it is larger or smaller than the mean face as a trait of the face; "free" fits the scale, so that
-            size is no trait; a number is millimetres per unit.
+            size is no trait; "any" is "units" where that gives a head's size, else "free"; a number is millimetres per
+            unit.
         robust: vertices that are far off (spikes, wrong correspondences) get less weight. Also a trait that no face of
             the model has is then left out, rather than met halfway.
 
@@ -73,8 +74,8 @@ def encode_mesh(
             one line, another vertex order, a mirrored mesh, a scale that is no usual unit.
     """
     vertices, weights = _checked(decoder.model, vertices, weights)
-    fit_scale = isinstance(scale, str) and scale == "free"
     pose = _first_pose(decoder.model, vertices, weights, scale)
+    fit_scale = isinstance(scale, str) and (scale == "free" or pose.scale not in UNITS.values())
     code, pose = fit_code(decoder, vertices, weights, pose, fit_scale, robust)
     errors = np.linalg.norm(pose.apply(vertices) - decoder.decode(code[None])[0], axis=1).astype(np.float32)
     errors[weights == 0] = np.nan
@@ -138,10 +139,12 @@ def _scale(scale: str | float, fitted: float) -> float:
     if isinstance(scale, str):
         if scale == "free":
             return fitted
-        if scale != "units":
-            raise LwaeError(f'There is no scale {scale!r}; use "units", "free" or millimetres per unit.')
+        if scale not in ("units", "any"):
+            raise LwaeError(f'There is no scale {scale!r}; use "units", "free", "any" or millimetres per unit.')
         nearest = min(UNITS.values(), key=lambda unit: abs(np.log(unit / fitted)))
         if not 1 / SIZE_RANGE < nearest / fitted < SIZE_RANGE:
+            if scale == "any":
+                return fitted
             raise LwaeError(
                 f"The mesh has the size of a head if a unit is {fitted:.3g} mm, which is none of {', '.join(UNITS)}; "
                 'say how many mm a unit has, or fit the scale with "free".'

@@ -75,7 +75,9 @@ def free_parts(mesh: bpy.types.Mesh) -> list[int]:
 
 def whole_values(state: bpy.types.PropertyGroup) -> np.ndarray:
     """Values of the sliders of the whole face, float32 [W]."""
-    return np.array([control.value for control in state.whole], dtype=np.float32)
+    values = np.array([control.value for control in state.whole], dtype=np.float32)
+    values[np.isnan(values)] = 0  # as `shape.read_values`
+    return values
 
 
 def whole_kept(state: bpy.types.PropertyGroup) -> np.ndarray:
@@ -103,7 +105,12 @@ def store_code(
 
     Returns:
         Data paths of the sliders and the donors' amounts that were set.
+
+    Raises:
+        LwaeError: when the code is not finite, as from a strength that is no number; nothing is set then.
     """
+    if not np.isfinite(code).all():
+        raise LwaeError(f"{mesh.name} stays as it is: what it should become is not finite; use smaller numbers.")
     state = mesh.lwae
     chosen = set(parts)
     others = [index for index in range(model.part_count) if index not in chosen]
@@ -172,8 +179,8 @@ def signature(state: bpy.types.PropertyGroup, values: np.ndarray) -> str:
 
 
 def applied_values(state: bpy.types.PropertyGroup) -> np.ndarray:
-    """The values (`shape.read_values`) that the vertices were last written for, float32."""
-    return shape.decode_numbers(state.applied.partition(":")[2])
+    """The values (`shape.read_values`) that the vertices were last written for, float32; none in a damaged file."""
+    return shape.sound_numbers(state.applied.partition(":")[2])
 
 
 def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
@@ -237,6 +244,7 @@ def read_offset(mesh: bpy.types.Mesh) -> np.ndarray | None:
         return None
     offset = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
     attribute.data.foreach_get("vector", offset)
+    offset[~np.isfinite(offset)] = 0  # No place to be.
     return offset.reshape(-1, 3)
 
 

@@ -63,6 +63,8 @@ def handle_near(mesh: bpy.types.Mesh, place: Vector) -> Handle:
     positions = [Vector(position) for position in writer.read_positions(mesh).tolist()]
     tree = BVHTree.FromPolygons(positions, [polygon.vertices for polygon in mesh.polygons])
     point, _normal, polygon, _distance = tree.find_nearest(place)
+    if polygon is None:
+        raise LwaeError(f"There is no such place on {mesh.name}; choose one near its surface.")
     vertices = list(mesh.polygons[polygon].vertices)
     return _handle(vertices, [positions[vertex] for vertex in vertices], point)
 

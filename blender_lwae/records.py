@@ -39,11 +39,11 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
     parts = {}
     for k, part in enumerate(state.parts):
         numbers = rest[model.part_slice(k)]
-        sliders = {control.name: control.value for control in part.controls}
+        sliders = {control.name: _number(control.value) for control in part.controls}
         parts[part.name] = PartRecord(sliders, numbers.tolist() if numbers.any() else [], _plain(part, OF_PART))
     donors = []
     for donor in state.donors:
-        amounts = {amount.name: amount.value for amount in donor.amounts}
+        amounts = {amount.name: _number(amount.value) for amount in donor.amounts}
         code = split_parts(model, shape.decode_numbers(donor.code))
         donors.append(DonorRecord(donor.name, code, amounts, _plain(donor, OF_DONOR)))
     return FaceRecord(
@@ -52,7 +52,7 @@ def read_record(mesh: bpy.types.Mesh, name: str) -> FaceRecord:
         model.hash,
         model.topology_hash,
         parts,
-        {control.name: control.value for control in state.whole},
+        {control.name: _number(control.value) for control in state.whole},
         donors,
         _plain(state, OWN),
         {control.name: _plain(control, OF_WHOLE) for control in state.whole},
@@ -177,8 +177,13 @@ def _plain(group: bpy.types.PropertyGroup, skip: set[str]) -> dict:
     for item in _plain_properties(group, skip):
         value = getattr(group, item.identifier)
         is_many = getattr(item, "is_array", False) or getattr(item, "is_enum_flag", False)
-        result[item.identifier] = list(value) if is_many else value
+        result[item.identifier] = list(value) if is_many else _number(value) if item.type == "FLOAT" else value
     return result
+
+
+def _number(value: float) -> float:
+    """NaN, as a script may leave it, counts as 0, as it does for the shape."""
+    return 0.0 if value != value else value
 
 
 def _set_plain(group: bpy.types.PropertyGroup, settings: dict, skip: set[str]) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import bpy
 import numpy as np
 
-from . import animation, face, mesh_build, mix, records, shape, sync, writer
+from . import animation, face, mesh_build, mix, models, records, shape, sync, writer
 from .backend.carry_over import Carried
 from .backend.errors import LwaeError
 from .backend.face_file import FaceRecord, PartRecord
@@ -78,6 +78,9 @@ def copy_face(source: bpy.types.Object) -> bpy.types.Object:
             collection.objects.link(copy)
     if not copy.users_collection:
         bpy.context.collection.objects.link(copy)
+    for block in (copy, copy.data):  # A copy of an override is one too.
+        if block.override_library:
+            block.make_local()
     copy.location.x += 1.2 * source.dimensions.x
     return copy
 
@@ -107,6 +110,7 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
             for control in mesh.lwae.whole:
                 control.locked = control.name in kept
     else:
+        _note_average_edge(mesh, model)
         carried = records.carried_to(records.read_record(mesh, mesh.name), model)
         face.make_face(mesh, model)
         records.write_record(mesh, model, carried.record)
@@ -120,6 +124,13 @@ def _encode(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> tuple[
         face.store_offset(mesh, difference if offset is None else difference + offset)
         return f"The face has the model {model.name} and the same shape; an offset holds {error}", lost
     return f"The face was encoded for the model {model.name}; its shape changed by {error}", lost
+
+
+def _note_average_edge(mesh: bpy.types.Mesh, model: FaceModel) -> None:
+    """A neck that is kept where its model has it on average stays there, also with a model of another average."""
+    edge, other = (models.tools(one).neck.mean_edge for one in (face.model_of(mesh), model))
+    if mesh.lwae.keep_neck and not mesh.lwae.neck_edge and not np.array_equal(edge, other):
+        mesh.lwae.neck_edge = shape.encode_numbers(edge.ravel())
 
 
 def _carried_by_names(mesh: bpy.types.Mesh, model: FaceModel) -> Carried:

@@ -14,6 +14,7 @@ from backend.model import FaceModel
 
 from .datasets.expression_set import load_expressions
 from .run import DEFAULTS, Run, open_run
+from .weights.weights_file import weights_command
 
 
 def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
@@ -41,16 +42,17 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
 
 def rebuild_commands(run: Run, name: str | None = None) -> list[str]:
     """The commands that make this model again from its source."""
-    try:
-        weights = json.loads((run.data / "weights.json").read_text(encoding="utf-8"))["command"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    weights = run.config.get("weights_command") or weights_command(run.data)
+    if weights is None:
         raise LwaeError(
             f"{run.data / 'weights.json'} is missing or damaged; run `python -m trainer weights {run.data}` as before."
-        ) from error
+        )
     preset = run.config["preset"]
     changed = {key: value for key, value in run.config.items() if key in DEFAULTS[preset]}
     changed = {key: value for key, value in changed.items() if value != DEFAULTS[preset][key]}
-    settings = [f"--set {key}={json.dumps(value)}" for key, value in changed.items()]
+    settings = [
+        "--set " + shlex.quote(f"{key}={json.dumps(value, separators=(',', ':'))}") for key, value in changed.items()
+    ]
     return [
         run.dataset.command,
         weights,

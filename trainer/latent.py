@@ -20,6 +20,7 @@ from .mirror import mirror_images
 from .whole_controls import fit_whole_controls
 
 BLOCK = 64
+FARTHEST = 1e6  # mm; no face is as large
 KEPT_VARIANCE = 0.9999
 
 
@@ -33,6 +34,8 @@ def fit_latent(model: FaceModel, dataset: Dataset, image: np.ndarray | None = No
     # the more exact.
     decoder = TorchDecoder(model) if model.preset == "paper" else NumpyDecoder(model)
     codes = even = encode_faces(decoder, dataset.vertices, dataset.train)
+    if not (np.isfinite(codes).all() and np.abs(decoder.decode(codes[:BLOCK])).max() < FARTHEST):
+        raise LwaeError("The trained network gives no faces; train again with a smaller learning_rate.")
     if image is not None:
         mirrored = encode_faces(decoder, dataset.vertices, dataset.train, image)
         codes, even = np.concatenate([codes, mirrored]), (codes + mirrored) / 2

@@ -17,6 +17,7 @@ import os
 import pickle
 import subprocess
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +39,14 @@ from .datasets.dataset import Dataset, load_dataset
 from .latent import fit_latent
 from .mirror import find_image, symmetric_mean
 from .weights.seams import symmetric_weights
-from .weights.weights_file import load_weights
+from .weights.weights_file import load_weights, weights_command
 
 log = logging.getLogger(__name__)
 
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
 LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2}
-MOST = {"dropout": 0.9, "border_strength": 1.0}
+MOST = {"dropout": 0.9, "border_strength": 1.0, "seed": 2**63 - 1}
+CHECKPOINT = {"network", "optimiser", "epoch", "batch", "sums", "history"}
 CHOICES = {"optimiser": ("adamw", "sgd"), "schedule": ("cosine", "exponential")}
 CHOICES |= {"allocation": ("variance", "equal")}
 DEFAULTS = {"local": local_preset.DEFAULTS, "paper": paper_preset.DEFAULTS}
@@ -70,7 +72,21 @@ class Run:
                 f"{os.path.normpath(self.data)}, the data set of {self.path}, is gone; put it back, or correct its "
                 f"path in {self.path / 'config.json'}."
             )
-        return load_dataset(self.data)
+        dataset, model = load_dataset(self.data), self.start_model()
+        for name in ("polygon_sizes", "polygon_vertices"):
+            if model.vertex_count != dataset.vertex_count or not np.array_equal(
+                getattr(model, name), getattr(dataset.template, name)
+            ):
+                raise LwaeError(
+                    f"{self.data} holds another mesh than {self.path} was trained on; put its data set back, or train "
+                    "again."
+                )
+        if not _same_faces(self.config.get("faces"), dataset):
+            raise LwaeError(
+                f"{self.data} holds other faces or another split than {self.path} was started with; put its data set "
+                "back, or start a new run."
+            )
+        return dataset
 
     def image(self, dataset: Dataset) -> np.ndarray | None:
         """The mirror image of each vertex, int [N], where mirrored faces count in training too; else None."""
@@ -92,12 +108,25 @@ class Run:
             with zipfile.ZipFile(self.checkpoint) as archive:  # torch does not look at the checksums
                 if damaged := archive.testzip():
                     raise ValueError(damaged)
-            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            if not (isinstance(state, dict) and CHECKPOINT <= set(state)):
+                raise ValueError("no checkpoint of a training")
+            return state
         except (
             *(OSError, RuntimeError, ValueError, EOFError, KeyError),
             *(pickle.UnpicklingError, zipfile.BadZipFile),
         ) as error:
             raise LwaeError(f"{self.checkpoint} is damaged; delete it and train again.") from error
+
+    def load_parameters(self, network: torch.nn.Module, state: dict) -> None:
+        """Raises LwaeError when the checkpoint is another run's."""
+        try:
+            network.load_state_dict(state["network"])
+        except RuntimeError as error:
+            raise LwaeError(
+                f"{self.checkpoint} belongs to another run than {self.path / 'start.lwae'}; put the run's own file "
+                "back, or train again."
+            ) from error
 
     def trained_model(self) -> FaceModel:
         """The model as the checkpoint has it, its prior and controls fitted to the training faces."""
@@ -108,7 +137,7 @@ class Run:
         """The model as the checkpoint has it, but with the prior and the controls of the start."""
         model, state = self.start_model(), self.read_checkpoint()
         network = torch_network(model)
-        network.load_state_dict(state["network"])
+        self.load_parameters(network, state)
         model = dataclasses.replace(model, network=model.network | network.export_arrays())
         model.header["training"] = {**self.config, "epochs": state["epoch"]}
         return model
@@ -139,6 +168,8 @@ def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
         )
     model = _start_model(dataset, weights, part_names, config)
     config["dataset"] = os.path.relpath(data, path)
+    config["faces"] = _faces(dataset)
+    config["weights_command"] = weights_command(data)
     config["git_revision"] = _git_revision()
     with atomic_folder(path) as folder:
         save_model(model, folder / "start.lwae")
@@ -153,11 +184,27 @@ def open_run(path: Path) -> Run:
         config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
         # Options that are newer than the run stand for what it did.
         before = local_preset.BEFORE if config["preset"] == "local" else {}
-        config = {**DEFAULTS[config["preset"]], **before, **config, "dataset": config["dataset"]}
+        config = {**DEFAULTS[config["preset"]], **before, **config, "dataset": str(Path(config["dataset"]))}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LwaeError(f"{path} is not a run; make one with `python -m trainer train`.") from error
     _check_options(config)
     return Run(Path(path), config)
+
+
+def _faces(dataset: Dataset) -> dict:
+    """Tells a data set from others of its mesh: the split, and how large its first and last face are (mm)."""
+    ends = dataset.vertices[[0, -1]]
+    sizes = np.linalg.norm(ends - ends.mean(axis=1, keepdims=True), axis=-1).mean(axis=1)
+    split = np.concatenate([dataset.train, [-1], dataset.test]).astype("<i8")
+    return {"split": f"{zlib.crc32(split.tobytes()):08x}", "sizes": sizes.round(4).tolist()}
+
+
+def _same_faces(noted: dict | None, dataset: Dataset) -> bool:
+    """Older runs noted nothing. Another machine may prepare the same faces with other last digits."""
+    if not noted:
+        return True
+    found = _faces(dataset)
+    return noted["split"] == found["split"] and np.allclose(noted["sizes"], found["sizes"], rtol=0, atol=0.01)
 
 
 def _check_options(config: dict) -> None:
@@ -186,6 +233,8 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     template = dataset.template
     faces = dataset.vertices[dataset.train]
     mean = faces.mean(axis=0, dtype=np.float64).astype(np.float32)
+    if not np.isfinite(mean).all():
+        raise LwaeError(f"Some training faces of {dataset.path} are NaN or infinite; prepare the data set again.")
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     image = find_image(mean, template) if config.get("mirror") else None
     if config["preset"] == "local":

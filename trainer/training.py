@@ -78,11 +78,6 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
     config, dataset = run.config, run.dataset
     torch.manual_seed(config["seed"])
     model = run.start_model()
-    if model.vertex_count != dataset.vertex_count:
-        raise LwaeError(
-            f"{dataset.path} has {dataset.vertex_count} vertices but {run.path} was started with {model.vertex_count}; "
-            "put its data set back, or start a new run."
-        )
     network = torch_network(model, dropout=config.get("dropout", 0.0)).to(device)
     part_sizes = model.code_sizes
     weights = loss_weights(config)
@@ -96,7 +91,9 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
     state = {"epoch": 0, "batch": 0, "sums": [0.0] * len(weights), "history": []}
     if run.checkpoint.is_file():
         saved = run.read_checkpoint()
-        network.load_state_dict(saved["network"])
+        run.load_parameters(network, saved)
+        if len(saved["sums"]) != len(weights):
+            raise LwaeError(f"{run.checkpoint} was made with other losses; put the run's own config.json back.")
         load_optimiser_state(optimiser, saved["optimiser"])
         set_random_states(saved, device)
         state = {key: saved[key] for key in state}

@@ -112,6 +112,8 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
             return f"That makes {len(self.frames()):,} shape keys. Bake a point cache instead, or a larger step."
         if self.method == "ALEMBIC" and not bpy.app.build_options.alembic:
             return "This Blender was built without Alembic. Bake a point cache or shape keys instead."
+        if self.method != "KEYS" and not self.folder.strip():
+            return "Choose a folder for the files."
         if self.method != "KEYS" and self.folder.startswith("//") and not bpy.data.filepath:
             return "Save this file first: the folder is beside it. Or choose another folder."
         return ""

@@ -44,6 +44,10 @@ class LWAE_OT_explain(bpy.types.Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
 
+        if bpy.app.background:  # There Blender has no menus, and crashes.
+            self.report({"INFO"}, "; ".join(lines))
+            return {"FINISHED"}
+
         def draw(menu, _context):
             for line in lines:
                 menu.layout.label(text=line)

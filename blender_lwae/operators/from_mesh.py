@@ -241,13 +241,17 @@ class LWAE_OT_make_editable(FromMesh, bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     def steps(self, context, item):
+        if item.matrix_world.determinant() < 0:
+            raise LwaeError(
+                f"{item.name} mirrors its mesh (negative scale). Make its scale positive, or use Fit to Mesh."
+            )
         model = model_for(item.data)
         vertices = scan.read_vertices(context, item)
         decoder = models.tools(model).decoder
 
         def run():
             yield Progress(0.1, "Finding the sliders")
-            yield encode_mesh(decoder, vertices)
+            yield encode_mesh(decoder, vertices, scale="any")
 
         return (item.session_uid, model.hash, _digest(vertices)), run()
 

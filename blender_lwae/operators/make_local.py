@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A face that is linked from another file, or packed into this one, becomes this file's own."""
+"""A face that is linked from another file, packed into this one or an override becomes this file's own."""
 
 import bpy
 
@@ -17,7 +17,8 @@ class LWAE_OT_make_local(bpy.types.Operator):
     def poll(cls, context):
         if not poll_any_face(cls, context):
             return False
-        if not active_face(context).library:
+        mesh = active_face(context)
+        if not (mesh.library or mesh.override_library):
             cls.poll_message_set("This face is not linked: it belongs to this file already.")
             return False
         if context.mode != "OBJECT":
@@ -26,10 +27,14 @@ class LWAE_OT_make_local(bpy.types.Operator):
         return True
 
     def execute(self, context):
-        with context.temp_override(selected_objects=[context.object]):
-            bpy.ops.object.make_local(type="SELECT_OBDATA_MATERIAL")
+        if active_face(context).library:
+            with context.temp_override(selected_objects=[context.object]):
+                bpy.ops.object.make_local(type="SELECT_OBDATA_MATERIAL")
+        for block in (context.object, active_face(context)):
+            if block is not None and block.override_library:
+                block.make_local()
         mesh = active_face(context)
-        if mesh is None or mesh.library:
+        if mesh is None or mesh.library or mesh.override_library:
             self.report({"ERROR"}, "Blender could not make this face local; append it instead")
             return {"CANCELLED"}
         return {"FINISHED"}

@@ -22,7 +22,8 @@ def keep_edge(mesh: bpy.types.Mesh) -> None:
     if trouble is not None and trouble.kind not in ("EDITED", "EDIT_MODE"):
         return
     model = face.model_of(mesh)
-    values = face.applied_values(state) if state.applied else shape.read_values(state)
+    today, values = shape.read_values(state), face.applied_values(state)
+    values = values if values.size == today.size else today  # A new or damaged face.
     neck = models.tools(model).neck
     edge = shape.free_shape(mesh, model, values)[neck.edge]
     if abs(edge - neck.mean_edge).max(initial=0) > 1e-4:

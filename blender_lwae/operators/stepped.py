@@ -14,6 +14,12 @@ EXPECTED = (LwaeError, OSError, RuntimeError)
 SLICE = 0.04  # Seconds of work between two redraws of the window.
 
 
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"Cannot use {error.filename}: {error.strerror}. Choose another folder."
+    return str(error)
+
+
 class Stepped:
     """An operator whose work is the generator `steps`, which yields the share that is done.
 
@@ -32,7 +38,7 @@ class Stepped:
             for share in self.steps(context):
                 context.window_manager.progress_update(share)
         except EXPECTED as error:
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, _sentence(error))
             return {"CANCELLED"}
         finally:
             context.window_manager.progress_end()
@@ -67,7 +73,7 @@ class Stepped:
                 context.workspace.status_text_set(f"{self.bl_label}: {share:.0%}  (Esc stops)")
         except EXPECTED as error:
             self.cancel(context)
-            self.report({"ERROR"}, str(error))
+            self.report({"ERROR"}, _sentence(error))
             return {"CANCELLED"}
         except BaseException:
             self.cancel(context)

@@ -144,7 +144,7 @@ the same part and name keep their values"""
         target = switching.copy_face(source)
         try:
             switched = switching.switch(target.data, model, self.keep_offset)
-        except LwaeError:
+        except BaseException:
             bpy.data.meshes.remove(target.data)
             raise
         for other in context.selected_objects:

@@ -125,7 +125,7 @@ def _read_record(out: Path) -> dict | None:
             "model": dict(record["model"]),
             "arguments": arguments | {"count": int(arguments["count"]), "format": str(arguments["format"])},
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LwaeError(f"{path} is not a record of a synth run; use another folder.") from error
 
 

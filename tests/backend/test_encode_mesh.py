@@ -116,6 +116,12 @@ def test_size_is_a_trait_unless_the_scale_is_free(decoder):
     assert fitted.mean_error < 0.1 < kept.mean_error, "no face of this model is as small"
 
 
+def test_any_scale_keeps_a_head_s_size_as_a_trait_and_fits_others(decoder, faces):
+    assert encode_mesh(decoder, faces[0] / 1000, scale="any").pose.scale == 1000
+    result = encode_mesh(decoder, faces[0] / 1000 * 2, scale="any")
+    assert result.pose.scale == pytest.approx(500, rel=0.01) and result.mean_error < 0.1
+
+
 def test_a_stated_scale_is_kept(decoder, faces):
     result = encode_mesh(decoder, faces[0] / 3, scale=3)
     assert result.pose.scale == 3 and result.mean_error < 0.02

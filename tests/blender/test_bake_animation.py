@@ -190,6 +190,10 @@ def test_bad_input_gets_its_sentence(animated):
             bpy.ops.lwae.bake_animation(method="ALEMBIC", frame_start=1, frame_end=5000)
     with pytest.raises(RuntimeError, match="Save this file"):
         bpy.ops.lwae.bake_animation(method="CACHE", folder="//cache/")
+    with pytest.raises(RuntimeError, match="Choose a folder"):
+        bpy.ops.lwae.bake_animation(method="CACHE", folder=" ")
+    with pytest.raises(RuntimeError, match="Cannot use .*: File exists. Choose another"):
+        bpy.ops.lwae.bake_animation(method="CACHE", folder=__file__)
     assert len(bpy.data.objects) == 1
 
 

@@ -31,6 +31,21 @@ def test_sculpted_face_is_not_overwritten(new_face, addon):
     assert not bpy.ops.lwae.reset_face.poll()
 
 
+def test_a_vertex_that_is_nowhere_is_not_kept(new_face, addon):
+    mesh = new_face().data
+    before = positions(mesh)
+    mesh.vertices[5].co = (np.nan,) * 3
+    mesh.update()
+    with pytest.raises(RuntimeError, match="Use Overwrite Edit"):
+        bpy.ops.lwae.keep_edit()
+    assert "lwae_offset" not in mesh.attributes
+    assert bpy.ops.lwae.overwrite_edit() == {"FINISHED"}
+    assert np.array_equal(positions(mesh), before)
+    face = addon("face")
+    face.store_offset(mesh, np.full(before.shape, np.nan, dtype=np.float32))  # of a former version
+    assert not face.read_offset(mesh).any()
+
+
 def test_keep_edit_as_offset(new_face, addon):
     mesh = new_face().data
     slide(mesh, 1)

@@ -218,6 +218,23 @@ def test_overridden_face_has_sliders_of_its_own(library, addon, tmp_path):
     assert np.allclose(positions(mesh), shown, atol=1e-6)
 
 
+def test_overridden_face_becomes_local(library, addon):
+    face = override(library)
+    slide(face.data, 1.5, part=1)
+    before = positions(face.data)
+    copy = addon("switch").copy_face(face)  # as Switch Model > Copy does
+    assert copy != face and not copy.data.override_library and addon("face").trouble(copy.data) is None
+    assert np.allclose(positions(copy.data), before, atol=1e-6)
+    bpy.context.view_layer.objects.active = face
+    assert bpy.ops.lwae.make_local() == {"FINISHED"}
+    mesh = bpy.context.object.data
+    assert not (mesh.library or mesh.override_library) and addon("face").trouble(mesh) is None
+    assert np.allclose(positions(mesh), before, atol=1e-6)
+    slide(mesh, -1, part=1)
+    assert np.allclose(positions(mesh), expected(mesh), atol=1e-6)
+    assert not bpy.ops.lwae.make_local.poll()
+
+
 def test_overridden_face_can_be_randomised(library, addon):
     face = override(library)
     assert bpy.ops.lwae.randomise_face(seed=77) == {"FINISHED"}

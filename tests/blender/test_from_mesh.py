@@ -52,6 +52,26 @@ def test_make_editable_finds_sliders_and_keeps_the_place(plain_head):
     assert made.data.lwae_source.name == item.name
 
 
+@pytest.mark.parametrize("size", [2.0, 0.5])
+def test_make_editable_takes_heads_of_any_size(plain_head, size):
+    item, _ = plain_head()
+    item.scale = (size,) * 3
+    bpy.context.view_layer.update()
+    before = world(item)
+    assert bpy.ops.lwae.make_editable() == {"FINISHED"}
+    made = bpy.context.object
+    assert np.abs(world(made) - before).max() < 5e-5
+    assert made.matrix_world.to_scale()[0] == pytest.approx(size, rel=0.02)
+
+
+def test_make_editable_of_a_mirrored_object_says_what_to_do(plain_head):
+    item, _ = plain_head()
+    item.scale = (-1, 1, 1)
+    bpy.context.view_layer.update()
+    with pytest.raises(RuntimeError, match="negative scale"):
+        bpy.ops.lwae.make_editable()
+
+
 def test_make_editable_without_offset_is_as_near_as_it_says(plain_head):
     item, _ = plain_head()
     item.data.vertices[100].co.z += 0.02

@@ -94,6 +94,27 @@ def test_a_damaged_neck_edge_is_left_out(damaged, person, addon, tmp_path):
     assert np.abs(positions(new) - shown).max() < 1e-6
 
 
+def test_face_files_lie_where_they_are_asked_to(person, tmp_path):
+    with pytest.raises(RuntimeError, match="Choose a file"):
+        bpy.ops.lwae.export_face(filepath="")
+    with pytest.raises(RuntimeError, match="Save this file first"):
+        bpy.ops.lwae.export_face(filepath="//ada.json")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    assert bpy.ops.lwae.export_face(filepath="//ada.json") == {"FINISHED"}
+    assert (tmp_path / "ada.json").is_file()
+    assert bpy.ops.lwae.import_face(filepath="//ada.json") == {"FINISHED"}
+
+
+def test_what_is_no_number_counts_as_zero_in_a_file(person, tmp_path):
+    state, path = person.data.lwae, str(tmp_path / "ada.json")
+    state.whole[0].value = state.parts[1].controls[0].value = state.symmetry = np.nan
+    assert bpy.ops.lwae.export_face(filepath=path) == {"FINISHED"}
+    assert bpy.ops.lwae.import_face(filepath=path) == {"FINISHED"}
+    new = bpy.context.object.data
+    assert new.lwae.whole[0].value == new.lwae.parts[1].controls[0].value == new.lwae.symmetry == 0
+    assert np.abs(positions(new) - positions(person.data)).max() < 1e-6
+
+
 def test_a_face_file_outlives_its_model(new_face, addon, tmp_path):
     """As after an update that brought another bundled model."""
     mesh = new_face().data

@@ -285,6 +285,18 @@ def test_faces_of_a_version_that_is_gone_switch_together(addon, folder, new_face
         assert item.data.lwae.whole["Age"].locked and item.data.lwae.parts["ears"].locked
 
 
+def test_an_average_neck_stays_with_a_model_of_another_average(addon, folder, files, new_face):
+    install(files / "twin.lwae")
+    mesh = new_face().data
+    bpy.ops.lwae.randomise_face(seed=5)
+    bpy.ops.lwae.average_neck()
+    edge = addon("models").tools(addon("face").model_of(mesh)).neck.edge
+    before = seen(mesh)[edge]
+    switch("twin.lwae")
+    assert mesh.lwae.model_name == "Twin" and mesh.lwae.keep_neck
+    assert np.abs(seen(mesh)[edge] - before).max() < 1e-6
+
+
 def test_what_a_kept_neck_hides_is_found_again(addon, folder, new_face):
     """The neck is held in place, but the face above it says how heavy and how old the person is."""
     mesh = new_face().data

@@ -229,6 +229,8 @@ def test_one_undo_step(new_face):
 def test_pull_says_why_not(new_face, addon):
     face = new_face()
     assert bpy.ops.lwae.pull.poll()
+    with pytest.raises(RuntimeError, match="no such place"):
+        bpy.ops.lwae.pull(place=(np.nan,) * 3, move=(0, 0, 0.01))
     for part in face.data.lwae.parts:
         part.locked = True
     assert not bpy.ops.lwae.pull.poll()

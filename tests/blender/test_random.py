@@ -140,3 +140,18 @@ def test_part_vertex_groups_on_request(new_face, model):
                 weights[vertex.index] = group.weight
     assert np.allclose(weights, model.weights[1], atol=1e-6)
     assert mine.weight(3) == pytest.approx(0.25)
+
+
+def test_a_strength_that_is_no_number_changes_nothing(new_face, addon):
+    mesh = new_face().data
+    before = positions(mesh)
+    for draw in (
+        lambda: bpy.ops.lwae.randomise_face(seed=1, strength=np.nan),
+        lambda: bpy.ops.lwae.randomise_part(part="nose", seed=1, strength=np.nan),
+    ):
+        with pytest.raises(RuntimeError, match="not finite"):
+            draw()
+        assert addon("face").trouble(mesh) is None and np.array_equal(positions(mesh), before)
+    mesh.lwae.whole[0].value = np.nan
+    assert bpy.ops.lwae.randomise_part(part="nose", seed=1, strength=1.0) == {"FINISHED"}
+    assert addon("face").trouble(mesh) is None and np.isfinite(positions(mesh)).all()

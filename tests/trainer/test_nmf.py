@@ -143,6 +143,7 @@ def test_l1_penalty_empties_entries():
         (-np.ones((5, 5)), 2, {}, "non-negative"),
         (np.full((5, 5), np.nan), 2, {}, "finite"),
         (np.ones((5, 5)), 2, {"sparsity": 7.5}, "0.75"),
+        (np.ones((5, 5)), 2, {"sparsity": np.nan}, "nan"),
         (np.ones((5, 5)), 2, {"penalty": "l0"}, "l1"),
         (np.random.default_rng(0).random((9, 9)), 2, {"sparsity": 1e6, "penalty": "l1"}, "empty"),
     ],

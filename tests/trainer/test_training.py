@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from trainer import training
 from trainer.cli import main
 from trainer.datasets.dataset import Template, write_dataset
 from trainer.datasets.dataset import load_dataset as open_dataset
-from trainer.export import export_run
+from trainer.export import export_run, rebuild_commands
 from trainer.run import create_run, open_run
 from trainer.weights.weights_file import save_weights
 
@@ -289,6 +290,7 @@ def test_a_run_older_than_borders_and_seams_goes_on_without_them(data, tmp_path)
 
 
 OPTIONS = ("code_size=0", "code_size=abc", "batch_size=1", "dropout=2", "epochs=null", "learning_rate=-1", "seed=-1")
+OPTIONS += ("seed=99999999999999999999",)
 PAPER_OPTIONS = ("optimiser=adam", "schedule=1", "variational=1", "kl=-1", "kl=0.1", "partition=no", "filters=4,4")
 
 
@@ -329,7 +331,14 @@ def test_damaged_folders_get_a_sentence(data, tmp_path):
     (run / "metrics.json").write_text('{"summary": {}}')
     damaged(copy / "weights.npz", lambda content: content[:-100], "weights.npz is damaged", start)
     damaged(copy / "weights.npz", flipped, "weights.npz is damaged", start)
-    damaged(copy / "weights.json", lambda _: b"[]", "weights.json is missing or damaged", finish)
+    (copy / "weights.json").write_text("[]")
+    finish()  # The run knows how its weights were made; an older one does not.
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({key: config[key] for key in config if key != "weights_command"}))
+    with pytest.raises(LwaeError, match="weights.json is missing or damaged"):
+        finish()
+    (run / "config.json").write_text(json.dumps(config))
+    damaged(run / "config.json", lambda text: text.replace(b'"../data"', b"5"), "is not a run", finish)
     damaged(run / "metrics.json", lambda _: b"{", "metrics.json is damaged", finish)
     damaged(run / "config.json", lambda _: b"{}", "is not a run", finish)
     damaged(run / "checkpoint.pt", flipped, "checkpoint.pt is damaged", finish)
@@ -341,6 +350,71 @@ def test_damaged_folders_get_a_sentence(data, tmp_path):
     with pytest.raises(LwaeError, match="data, the data set of .*run, is gone"):
         finish()
     assert not (tmp_path / "other").exists()
+
+
+def test_a_run_keeps_to_its_faces_and_files(data, tmp_path):
+    """Whatever else lies where its data set and its checkpoint were."""
+    copy, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, copy)
+    small = SMALL["local"] | {"epochs": 1}
+    training.train(create_run(run, copy, "local", small))
+    facts, whole = json.loads((copy / "dataset.json").read_text()), np.load(copy / "vertices.npy")
+
+    def refused(words):
+        for use in (lambda: export_run(run, tmp_path / "model.lwae"), lambda: training.train(open_run(run))):
+            with pytest.raises(LwaeError, match=words):
+                use()
+        assert not (tmp_path / "model.lwae").exists()
+
+    def say(**changes):
+        (copy / "dataset.json").write_text(json.dumps(facts | changes))
+
+    say(train=facts["test"], test=facts["train"])
+    refused("other faces or another split")
+    say(train=[999, *facts["train"][1:]])
+    refused("is incomplete|is damaged")
+    say()
+    np.save(copy / "vertices.npy", 1.01 * whole)
+    refused("other faces or another split")
+    np.save(copy / "vertices.npy", whole[:, :, :2])
+    refused("is incomplete|is damaged")
+    np.save(copy / "vertices.npy", whole[:, :-1])
+    refused("is incomplete|is damaged")
+    np.save(copy / "vertices.npy", whole + np.float32(1e-4))  # as another machine's
+    export_run(run, tmp_path / "model.lwae")
+    (tmp_path / "model.lwae").unlink()
+
+    other = create_run(tmp_path / "other", data, "local", small | {"code_size": 5})
+    training.train(other)
+    (run / "checkpoint.pt").write_bytes(other.checkpoint.read_bytes())
+    refused("belongs to another run")
+    torch.save({"a": 1}, run / "checkpoint.pt")
+    refused("is damaged")
+
+
+def test_faces_that_are_no_numbers_start_no_run(data, tmp_path):
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    faces = np.load(copy / "vertices.npy")
+    faces[json.loads((copy / "dataset.json").read_text())["train"][3], 7] = np.nan
+    np.save(copy / "vertices.npy", faces)
+    with pytest.raises(LwaeError, match="NaN or infinite"):
+        create_run(tmp_path / "run", copy, "local", SMALL["local"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_blew_up_is_not_exported(data, tmp_path):
+    one_step = {"epochs": 1, "batch_size": 60, "learning_rate": 1e30}
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"] | one_step)
+    training.train(run)
+    with pytest.raises(LwaeError, match="smaller learning_rate"):
+        export_run(run.path, tmp_path / "model.lwae")
+
+
+def test_rebuild_commands_survive_a_shell(data, tmp_path):
+    run = create_run(tmp_path / "run", data, "paper", SMALL["paper"])
+    words = shlex.split(rebuild_commands(run)[2])
+    assert "filters=[4,4]" in words
 
 
 def test_no_room_for_a_checkpoint_leaves_the_last_one(data, tmp_path):

@@ -208,7 +208,15 @@ def load_dataset(path: Path) -> Dataset:
             label_names=facts["label_names"],
             labels=labels,
         )
-        complete = vertices.ndim == 3 and len(labels) == len(vertices) == len(dataset.train) + len(dataset.test)
+        split = np.sort(np.concatenate([dataset.train, dataset.test]))
+        complete = (
+            vertices.ndim == 3
+            and vertices.shape[2] == 3
+            and len(labels) == len(vertices)
+            and np.array_equal(split, np.arange(len(vertices)))
+            and template.polygon_sizes.sum() == len(template.polygon_vertices)
+            and 0 <= template.polygon_vertices.min() <= template.polygon_vertices.max() < vertices.shape[1]
+        )
     except LwaeError:
         raise
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:

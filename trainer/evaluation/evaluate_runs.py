@@ -40,7 +40,7 @@ def evaluate_runs(paths: Sequence[Path], seed: int = 0, merge_seeds: bool = Fals
     runs = [open_run(path) for path in paths]
     names = run_names(paths)
     dataset = _shared_dataset(runs)
-    models = [_trained_on(dataset, run) for run in runs]
+    models = [run.trained_network() for run in runs]
     groups = _alike(runs, models) if merge_seeds else [[index] for index in range(len(runs))]
     if merge_seeds and len(groups) == len(runs):
         raise LwaeError("No two of these runs differ in their seed alone; leave --seeds out.")
@@ -80,16 +80,6 @@ def _shared_dataset(runs: Sequence[Run]) -> Dataset:
                 "evaluate together only runs on the same faces and split."
             )
     return dataset
-
-
-def _trained_on(dataset: Dataset, run: Run) -> FaceModel:
-    model = run.trained_network()
-    polygons = model.polygon_sizes, model.polygon_vertices
-    if model.vertex_count != dataset.vertex_count or not _equal(polygons, _polygons(dataset)):
-        raise LwaeError(
-            f"{run.data} holds another mesh than {run.path} was trained on; put its data set back, or train again."
-        )
-    return model
 
 
 def _with_prior(run: Run, model: FaceModel, bed: TestBed) -> Decoder:
@@ -151,9 +141,8 @@ def _alike(runs: Sequence[Run], models: Sequence[FaceModel]) -> list[list[int]]:
     """Indices of runs that differ in nothing but their seed, in groups, in the order of their first."""
     groups: dict[tuple, list[int]] = {}
     for index, (run, model) in enumerate(zip(runs, models, strict=True)):
-        config = {
-            key: value for key, value in run.config.items() if key not in ("seed", "dataset", "git_revision")
-        }
+        own = ("seed", "dataset", "git_revision", "faces", "weights_command")
+        config = {key: value for key, value in run.config.items() if key not in own}
         key = json.dumps(config, sort_keys=True), model.weights.tobytes(), model.header["training"]["epochs"]
         groups.setdefault(key, []).append(index)
     return list(groups.values())

@@ -84,7 +84,7 @@ def local_weights(
     """
     if smoothing not in ("diffusion", "seam", "none"):
         raise LwaeError(f"Unknown smoothing {smoothing!r}; use diffusion, seam or none.")
-    if sharpen <= 0:
+    if not sharpen > 0:  # NaN too
         raise LwaeError(f"The exponent that sharpens weights must be above 0, not {sharpen:g}.")
     mean = mean_face(vertices)
     vote = votes(mean, triangles) if normalise else np.ones(len(mean))

@@ -76,7 +76,7 @@ def sparse_nmf(
         raise LwaeError(
             f"Unknown NMF option: sparse factor {sparse_factor!r}, penalty {penalty!r}; use W or H, hoyer or l1."
         )
-    if sparsity < 0 or (penalty == "hoyer" and sparsity > 1):
+    if not sparsity >= 0 or (penalty == "hoyer" and sparsity > 1):
         raise LwaeError(
             f"Sparsity {sparsity:g} is out of range: Hoyer's lies in 0 to 1 (the paper's 7.5 reads as 0.75), "
             "an l1 penalty is not negative."

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from pathlib import Path
 from zipfile import BadZipFile
@@ -35,3 +36,11 @@ def load_weights(data: Path) -> tuple[np.ndarray, list[str]]:
             return arrays["weights"], [str(name) for name in arrays["part_names"]]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise LwaeError(f"{path} is damaged ({error}); run `python -m trainer weights {data}` again.") from error
+
+
+def weights_command(data: Path) -> str | None:
+    """The command that made the weights of a data set folder; None where nothing tells."""
+    try:
+        return str(json.loads((Path(data) / "weights.json").read_text(encoding="utf-8"))["command"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None

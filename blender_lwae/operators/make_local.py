@@ -3,6 +3,7 @@
 
 import bpy
 
+from .. import viewport
 from .common import active_face, poll_any_face
 
 
@@ -37,6 +38,7 @@ class LWAE_OT_make_local(bpy.types.Operator):
         if mesh is None or mesh.library or mesh.override_library:
             self.report({"ERROR"}, "Blender could not make this face local; append it instead")
             return {"CANCELLED"}
+        viewport.redraw_sidebars()  # Blender tells nobody.
         return {"FINISHED"}
 
 

@@ -26,6 +26,10 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
             layout.operator("lwae.make_local", icon="FILE_BLEND")
         elif trouble is not None:
             self.draw_trouble(context, mesh, trouble)
+        if mesh.override_library:
+            message = "An override of another file's face: its sliders work; what changes its mesh needs it local."
+            draw_message(layout, context, message, "LIBRARY_DATA_OVERRIDE")
+            layout.operator("lwae.make_local", icon="FILE_BLEND")
 
         state = mesh.lwae
         row = layout.row(align=True)

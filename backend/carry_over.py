@@ -132,14 +132,12 @@ def _has_shape(record: FaceRecord, model: FaceModel) -> bool:
 
 
 def _by_shape(record: FaceRecord, target: Decoder) -> Carried:
-    model, left = target.model, []
-    result = _empty(record, model)
+    result = _empty(record, target.model)
     vertices = np.array(record.arrays[SHAPE], dtype=np.float32).reshape(1, -1, 3)
     encoded = target.encode(vertices)
     error = float(np.linalg.norm(target.decode(encoded)[0] - vertices[0], axis=1).mean())
-    _set_code(result, model, encoded[0])
-    if record.donors:
-        left.append("its donors, though what they gave stays")
+    _set_code(result, target.model, encoded[0])
+    left = ["its donors, though what they gave stays"] if record.donors else []
     return Carried(result, "vertices", error, left)
 
 

@@ -73,14 +73,16 @@ class Run:
                 f"path in {self.path / 'config.json'}."
             )
         dataset, model = load_dataset(self.data), self.start_model()
-        for name in ("polygon_sizes", "polygon_vertices"):
-            if model.vertex_count != dataset.vertex_count or not np.array_equal(
-                getattr(model, name), getattr(dataset.template, name)
-            ):
-                raise LwaeError(
-                    f"{self.data} holds another mesh than {self.path} was trained on; put its data set back, or train "
-                    "again."
-                )
+        template = dataset.template
+        if not (
+            model.vertex_count == dataset.vertex_count
+            and np.array_equal(model.polygon_sizes, template.polygon_sizes)
+            and np.array_equal(model.polygon_vertices, template.polygon_vertices)
+        ):
+            raise LwaeError(
+                f"{self.data} holds another mesh than {self.path} was trained on; put its data set back, or train "
+                "again."
+            )
         if not _same_faces(self.config.get("faces"), dataset):
             raise LwaeError(
                 f"{self.data} holds other faces or another split than {self.path} was started with; put its data set "

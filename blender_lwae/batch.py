@@ -10,6 +10,7 @@ from bpy.props import BoolProperty, BoolVectorProperty, EnumProperty, IntPropert
 from . import models
 from .backend.errors import LwaeError
 from .backend.model import FaceModel
+from .chosen_path import chosen_path
 from .properties import BESIDE_FILE, MAX_SEED, seed_property, strength_property
 from .synth.child import SynthProcess
 from .synth.folder import read_run
@@ -141,11 +142,7 @@ def folder(settings: LwaeBatchSettings) -> Path:
     Raises:
         LwaeError: when no folder is named, or one beside a file that was never saved.
     """
-    if not settings.folder.strip():
-        raise LwaeError("Choose a folder for the faces.")
-    if settings.folder.startswith("//") and not bpy.data.filepath:
-        raise LwaeError("The folder is beside this file, which is not saved yet. Save it, or choose another folder.")
-    return Path(bpy.path.abspath(settings.folder)).absolute()
+    return chosen_path(settings.folder, "a folder for the faces")
 
 
 def arguments(settings: LwaeBatchSettings, overwrite: bool = False, asked: dict | None = None) -> list[str]:

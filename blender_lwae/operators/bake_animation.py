@@ -12,12 +12,15 @@ import numpy as np
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from .. import bake, face, playback
+from ..backend.errors import LwaeError
 from ..backend.point_cache import PointCacheWriter
+from ..chosen_path import chosen_path
 from ..properties import BESIDE_FILE
 from .common import active_face, poll_face, poll_own_data
 from .stepped import Stepped
 
 MOST_KEYS = 2000
+FOLDER = "a folder for the files"  # as sentences call it
 
 
 class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
@@ -112,10 +115,11 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
             return f"That makes {len(self.frames()):,} shape keys. Bake a point cache instead, or a larger step."
         if self.method == "ALEMBIC" and not bpy.app.build_options.alembic:
             return "This Blender was built without Alembic. Bake a point cache or shape keys instead."
-        if self.method != "KEYS" and not self.folder.strip():
-            return "Choose a folder for the files."
-        if self.method != "KEYS" and self.folder.startswith("//") and not bpy.data.filepath:
-            return "Save this file first: the folder is beside it. Or choose another folder."
+        if self.method != "KEYS":
+            try:
+                chosen_path(self.folder, FOLDER)
+            except LwaeError as error:
+                return str(error)
         return ""
 
     def frames(self) -> list[int]:
@@ -124,7 +128,7 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
     def steps(self, context) -> Iterator[float]:
         items = animated_objects(context)
         frames = self.frames()
-        folder = Path(bpy.path.abspath(self.folder))
+        folder = None if self.method == "KEYS" else chosen_path(self.folder, FOLDER)
         copies: list[bpy.types.Object] = []
         try:
             with contextlib.ExitStack() as stack:

@@ -16,6 +16,7 @@ from ..backend.errors import LwaeError
 from ..backend.face_file import FaceRecord, read_face, write_face
 from ..backend.files import file_stem
 from ..backend.model import FaceModel
+from ..chosen_path import chosen_path
 from ..properties import BESIDE_FILE
 from .common import active_face, change, poll_face
 
@@ -50,32 +51,19 @@ class LWAE_OT_export_face(ExportHelper, bpy.types.Operator):
     def execute(self, context):
         mesh = active_face(context)
         try:
-            path = face_path(self.filepath)
+            path = chosen_path(self.filepath, "a file")
             record = records.read_record(mesh, context.object.name)
             records.add_shape(record, mesh)
             write_face(record, path)
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        trouble, written = face.trouble(mesh), Path(path).name
+        trouble, written = face.trouble(mesh), path.name
         if face.OFFSET in mesh.attributes or (trouble is not None and trouble.kind == "EDITED"):
             self.report({"WARNING"}, f"Wrote {written}; your own edit of the mesh is not in it, only the sliders are")
         else:
             self.report({"INFO"}, f"Wrote {written}")
         return {"FINISHED"}
-
-
-def face_path(chosen: str) -> str:
-    """The file that was chosen, which may lie beside the .blend file ("//").
-
-    Raises:
-        LwaeError: when there is none, or nothing that it could lie beside.
-    """
-    if not chosen.strip():
-        raise LwaeError("Choose a file.")
-    if chosen.startswith("//") and not bpy.data.filepath:
-        raise LwaeError("Save this file first: the face file is to lie beside it. Or choose another folder.")
-    return bpy.path.abspath(chosen)
 
 
 def model_for(record: FaceRecord) -> FaceModel:
@@ -126,7 +114,7 @@ class LWAE_OT_import_face(ImportHelper, bpy.types.Operator):
         if self.target == "ACTIVE" and not self.can_set_active(context):
             return {"CANCELLED"}
         try:
-            record = read_face(face_path(self.filepath))
+            record = read_face(chosen_path(self.filepath, "a file"))
             model = face.model_of(active_face(context)) if self.target == "ACTIVE" else model_for(record)
             carried = records.carried_to(record, model)
         except LwaeError as error:

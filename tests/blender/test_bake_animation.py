@@ -188,7 +188,7 @@ def test_bad_input_gets_its_sentence(animated):
     if bpy.app.build_options.alembic:
         with pytest.raises(RuntimeError, match="point cache"):
             bpy.ops.lwae.bake_animation(method="ALEMBIC", frame_start=1, frame_end=5000)
-    with pytest.raises(RuntimeError, match="Save this file"):
+    with pytest.raises(RuntimeError, match="not saved yet"):
         bpy.ops.lwae.bake_animation(method="CACHE", folder="//cache/")
     with pytest.raises(RuntimeError, match="Choose a folder"):
         bpy.ops.lwae.bake_animation(method="CACHE", folder=" ")

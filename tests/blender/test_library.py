@@ -97,7 +97,7 @@ def test_a_damaged_neck_edge_is_left_out(damaged, person, addon, tmp_path):
 def test_face_files_lie_where_they_are_asked_to(person, tmp_path):
     with pytest.raises(RuntimeError, match="Choose a file"):
         bpy.ops.lwae.export_face(filepath="")
-    with pytest.raises(RuntimeError, match="Save this file first"):
+    with pytest.raises(RuntimeError, match="not saved yet"):
         bpy.ops.lwae.export_face(filepath="//ada.json")
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
     assert bpy.ops.lwae.export_face(filepath="//ada.json") == {"FINISHED"}

@@ -17,14 +17,32 @@ def write_obj(path, vertices, sizes, corners):
     path.write_text("\n".join(lines + ["f " + " ".join(map(str, face)) for face in faces]) + "\n")
 
 
-def test_from_a_folder_of_meshes_to_a_model(tmp_path, capsys):
+def write_spheres(folder, count):
+    """OBJ files of spheres that swell at three heights; returns the polygons' corners."""
     vertices, sizes, corners = sphere()
     rng = np.random.default_rng(0)
     bands = [np.exp(-(((vertices[:, 2] - height) / 40) ** 2)) for height in (80, 0, -80)]
-    (tmp_path / "faces").mkdir()
-    for number in range(40):
+    folder.mkdir()
+    for number in range(count):
         moved = vertices * (1 + 0.1 * np.tensordot(rng.normal(size=3), bands, 1))[:, None]
-        write_obj(tmp_path / "faces" / f"{number}.obj", moved, sizes, corners)
+        write_obj(folder / f"{number}.obj", moved, sizes, corners)
+    return corners
+
+
+def test_parts_that_are_nowhere_the_strongest_are_told(tmp_path, capsys, monkeypatch):
+    write_spheres(tmp_path / "faces", 12)
+    data = str(tmp_path / "data")
+    assert main(["prepare", "meshes", str(tmp_path / "faces"), "--up", "z", "--no-align", "--out", data]) == 0
+    counts = np.array([[0.6], [0.3], [0.1]]) * np.ones(len(sphere()[0]))
+    monkeypatch.setattr("trainer.weights.find_parts.local_weights", lambda *_, **__: counts.astype(np.float32))
+    assert main(["weights", data, "--parts", "3"]) == 0
+    names = json.loads((tmp_path / "data" / "weights.json").read_text())["parts"]
+    assert f"Nowhere strongest: {names[1]}, {names[2]}; say fewer --parts." in capsys.readouterr().out
+
+
+def test_from_a_folder_of_meshes_to_a_model(tmp_path, capsys):
+    corners = write_spheres(tmp_path / "faces", 40)
+    rng = np.random.default_rng(1)
     data, run, model = (str(tmp_path / name) for name in ("data", "run", "model.lwae"))
     for command in (
         ["prepare", "meshes", str(tmp_path / "faces"), "--up", "z", "--no-align", "--out", data],

@@ -74,9 +74,13 @@ def border_energies(
         # The basis holds w_k times a displacement, so w_j / w_k gives the displacement weighed by w_k w_j.
         root = np.sqrt(mass[vertices] * np.divide(other, own, out=np.zeros_like(own), where=own > 0))
         rows = (basis * root[:, None]).reshape(len(basis), -1).astype(np.float64)
-        values, axes = np.linalg.eigh(rows @ rows.T / max((mass[vertices] * own * other).sum(), 1e-12))
-        leading = axes * np.sqrt(np.maximum(values, 0))
-        count = min(DIRECTIONS, len(values))
+        rows /= np.sqrt(max((mass[vertices] * own * other).sum(), 1e-12))
+        if len(rows) <= rows.shape[1]:
+            values, axes = np.linalg.eigh(rows @ rows.T)
+            leading = axes * np.sqrt(np.maximum(values, 0))
+        else:
+            leading = rows @ np.linalg.eigh(rows.T @ rows)[1]
+        count = min(DIRECTIONS, leading.shape[1])
         maps[model.part_slice(k), index, :count] = leading[:, ::-1][:, :count]
     energies = dict(zip(pairs, np.einsum("dpr,dpr->p", maps, maps), strict=True))
     floors = [FLOOR * (energies[k, j] + energies[j, k]) / 2 + TINY for k, j in pairs]
@@ -107,7 +111,8 @@ class BorderShift:
         if ENERGIES not in vars(model):  # takes a third of loading a model, and is asked for by its check too
             vars(model)[ENERGIES] = border_energies(model, parts)
         maps, self._floors = vars(model)[ENERGIES]
-        self._reverse = [pairs.index((j, k)) for k, j in pairs]
+        index_of = {pair: index for index, pair in enumerate(pairs)}
+        self._reverse = [index_of[j, k] for k, j in pairs]
         self._columns = border_columns(model)
         self._sizes = [model.code_sizes[k] for k, _ in pairs]
         self.own = [[index for index, (k, _) in enumerate(pairs) if k == part] for part in range(len(parts))]

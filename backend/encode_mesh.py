@@ -101,7 +101,7 @@ def _checked(model: FaceModel, vertices: np.ndarray, weights: np.ndarray | None)
     if bad.any():
         raise LwaeError(
             f"{bad.sum()} vertices are NaN or infinite (the first is number {np.flatnonzero(there)[bad][0]}); "
-            "repair them or give them weight 0."
+            "repair them, or leave them out (weight 0)."
         )
     vertices = vertices.astype(np.float64)
     vertices[~there] = vertices[there].mean(axis=0)
@@ -123,12 +123,12 @@ def _first_pose(model: FaceModel, vertices: np.ndarray, weights: np.ndarray, sca
     if by_reflection < LEAST_CORRELATION:
         raise LwaeError(
             "The mesh does not have the shape of a face of this model: its vertices are in another order, or missing "
-            "ones need weight 0."
+            "ones are not left out (weight 0)."
         )
     if 1 - by_reflection**2 < (1 - by_rotation**2) / 4:
         raise LwaeError(
             "The mesh is mirrored (an axis points the other way, as when handedness was changed); negate its X "
-            "coordinates and encode it again."
+            "coordinates."
         )
     fitted = fit_similarity(vertices, model.mean, weights).scale
     return fit_similarity(vertices, model.mean, weights, _scale(scale, fitted))

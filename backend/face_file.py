@@ -266,14 +266,19 @@ def _typed(content: dict, name: str, kind: type):
 
 def _text(content: dict, name: str) -> str:
     text = _typed(content, name, str)
-    if len(text) > 1000 or not text.isprintable():
+    if len(text) > 1000 or not _can_be_written(text):
         raise LwaeError(f"is damaged: its entry {name!r} is no name.")
     return text
 
 
+def _can_be_written(text: str) -> bool:
+    """What any object may be called, joiners and spaces of all scripts included; but no half of a character."""
+    return not any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _entries(content: dict, name: str) -> dict:
     entries = _typed(content, name, dict)
-    if any(len(key) > 1000 or not key.isprintable() for key in entries):
+    if any(len(key) > 1000 or not _can_be_written(key) for key in entries):
         raise LwaeError(f"is damaged: in its entry {name!r} a name is no name.")
     return entries
 
@@ -303,7 +308,10 @@ def _settings(content: dict) -> dict[str, Value]:
         values = value if isinstance(value, list) else [value]
         # Seeds are larger than any shape's number.
         if len(values) > 100 or not all(
-            isinstance(item, (bool, str)) or (type(item) in (int, float) and abs(item) < 2**53) for item in values
+            isinstance(item, bool)
+            or (isinstance(item, str) and _can_be_written(item))
+            or (type(item) in (int, float) and abs(item) < 2**53)
+            for item in values
         ):
             raise LwaeError(f"is damaged: the setting {key!r} has no simple value.")
     return dict(entries)

@@ -33,6 +33,8 @@ FORMAT = "lwae"
 FORMAT_VERSION = 2
 MAX_BYTES = 1 << 30  # A 53,215-vertex model has 0.1 GB.
 MAX_HEADER_BYTES = 1 << 23  # The default model's has 0.02 MB.
+# Work and memory grow with their squares and cubes; the default model has 8 parts and 512 numbers.
+MAX_PARTS, MAX_CODE = 60, 8192
 
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _UNREADABLE = (
@@ -48,6 +50,7 @@ _UNREADABLE = (
     ValueError,
     OverflowError,
     NotImplementedError,
+    OSError,  # A damaged directory sends readers before the file's beginning.
     RuntimeError,
     MemoryError,
 )
@@ -172,6 +175,11 @@ def _open(path: Path) -> zipfile.ZipFile:
     if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
         archive.close()
         raise LwaeError(f"{path.name} claims to hold more than {MAX_BYTES >> 30} GiB; it is not opened.")
+    # Other ways of packing have no bound on what a read takes.
+    packed = all(info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist())
+    if not packed or len(set(archive.namelist())) < len(archive.namelist()):
+        archive.close()
+        raise LwaeError(f"{path.name} is not packed as a .lwae model is; export it again.")
     return archive
 
 
@@ -197,7 +205,8 @@ def _header(archive: zipfile.ZipFile, path: Path) -> dict:
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     try:
         # The size that the zip directory states bounds what may be allocated for the array's stated shape.
-        content = archive.read(name)
+        with archive.open(name) as packed:
+            content = packed.read(archive.getinfo(name).file_size)
         stream = io.BytesIO(content)
         version = np.lib.format.read_magic(stream)
         shape, _, dtype = _NPY_HEADERS[version](stream)
@@ -220,6 +229,8 @@ def _build(header: dict, arrays: dict[str, np.ndarray]) -> FaceModel:
         raise LwaeError("its parts are no list of names.")
     if not isinstance(code_sizes, list) or not all(type(size) is int and size > 0 for size in code_sizes):
         raise LwaeError("its code sizes are no list of positive integers.")
+    if len(parts) > MAX_PARTS or sum(code_sizes) > MAX_CODE:
+        raise LwaeError(f"it has more than {MAX_PARTS} parts, or more than {MAX_CODE:,} numbers for a face.")
     return FaceModel(
         header=header,
         mean=typed(arrays, "mean", np.float32, 2),

@@ -45,7 +45,7 @@ def fit_code(
         decoder: of the model.
         vertices: float64 [N, 3], finite also where the weight is 0.
         weights: [N] in [0, 1].
-        pose: from the mesh to the model's frame, about right.
+        pose: from the mesh to the model's frame, about right; noise counts in mm at its scale.
         fit_scale: fit the pose's scale too instead of keeping it.
         robust: give vertices that are far off less weight.
 
@@ -63,7 +63,7 @@ def fit_code(
     code = prior.mean
     face, moved = decoder.decode(code[None])[0], np.inf
     noise, looseness = START
-    trust = weights
+    trust, first = weights, pose.scale
     for _ in range(MOST_STEPS):
         residual = pose.apply(vertices) - face
         if robust:
@@ -73,12 +73,17 @@ def fit_code(
             slopes.renew(code)
             curvature = slopes.curvature(mass)
         spread = person + looseness
+        motions = _motions(residual + face, mass, fit_scale)
+        if fit_scale:
+            # Distances count by the size of the mesh, or all would be better the smaller both become.
+            motions[-1] -= residual / RADIUS
+        here = noise * (pose.scale / first) ** 2
         # A small move of the mesh counts against what the code does.
-        fields = np.stack([residual, *-_motions(residual + face, mass, fit_scale)])
-        products = np.einsum("fvi,v,gvi->fg", fields, mass, fields, optimize=True) / noise
-        projected = slopes.project(fields, mass) / noise
+        fields = np.stack([residual, *-motions])
+        products = np.einsum("fvi,v,gvi->fg", fields, mass, fields, optimize=True) / here
+        projected = slopes.project(fields, mass) / here
         precision = np.block(
-            [[curvature / noise + np.diag(1 / spread), projected[1:].T], [projected[1:], products[1:, 1:]]]
+            [[curvature / here + np.diag(1 / spread), projected[1:].T], [projected[1:], products[1:, 1:]]]
         )
         covariance = np.linalg.inv(precision)
         step = covariance @ np.concatenate([projected[0] - along / spread, products[0, 1:]])
@@ -88,8 +93,11 @@ def fit_code(
             there = along + length * step[: len(along)]
             code = (prior.mean + axes @ there).astype(np.float32)
             face = decoder.decode(code[None])[0]
-            pose = fit_similarity(vertices, face, mass, None if fit_scale else pose.scale)
-            missed = mass @ np.sum((pose.apply(vertices) - face) ** 2, axis=1)
+            if fit_scale:
+                pose = fit_similarity(face, vertices, mass).inverse()  # nearest as the mesh measures it
+            else:
+                pose = fit_similarity(vertices, face, mass, pose.scale)
+            missed = mass @ np.sum((pose.apply(vertices) - face) ** 2, axis=1) * (first / pose.scale) ** 2
             if missed / noise + np.sum(there**2 / spread) < cost:
                 break
         along, moved = there, float(np.abs(face - before).max())
@@ -111,7 +119,7 @@ def _most_probable(
     """Noise and looseness again, by MacKay's fixed point: what is left over, per number that is not determined.
 
     Args:
-        missed: sum of squared distances times mass, mm^2.
+        missed: sum of squared distances times mass, mm^2 at the first size of the mesh.
         along, spread: the code along the prior's axes, and its prior variances, [D].
         variances: posterior ones of code and pose, [D + 6 or 7].
         looseness: the share of `spread` that is no person's.

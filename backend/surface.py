@@ -19,6 +19,7 @@ Closest = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 MakeClosest = Callable[[np.ndarray, np.ndarray], Closest]
 
 SMOOTHINGS = 2  # Rounds of averaging normals, against the noise of scans.
+INFINITE = 1e12  # What searches in single precision take: squares of it are finite.
 
 
 class Surface:
@@ -42,7 +43,7 @@ class Surface:
             LwaeError: no triangle has an area, or positions are not finite.
         """
         vertices = np.asarray(vertices, dtype=np.float64)
-        if not np.isfinite(vertices).all():
+        if not (np.abs(vertices) < INFINITE).all():
             raise LwaeError("Some vertices of the mesh are NaN or infinite; repair them first.")
         # Files without shared vertices (STL) would have open edges all over.
         self.vertices, number = _welded(vertices)

@@ -9,6 +9,7 @@ import numpy as np
 from . import animation, face, mesh_build, part_colours, shape, sync, writer
 from .backend.controls import part_controls
 from .backend.model import MM_PER_METRE, WHOLE, FaceModel
+from .new_objects import link_beside
 
 
 def make_plain(mesh: bpy.types.Mesh) -> None:
@@ -41,8 +42,7 @@ def plain_copy(item: bpy.types.Object, name: str, keys: bool = True) -> bpy.type
     if not keys and copy.data.shape_keys:
         copy.shape_key_clear()
     make_plain(copy.data)
-    for collection in item.users_collection:
-        collection.objects.link(copy)
+    link_beside(copy, item)
     return copy
 
 

@@ -23,8 +23,11 @@ def amount_path(donor: int, part: int) -> str:
 
 def read_amounts(state: bpy.types.PropertyGroup) -> np.ndarray:
     """float32 [donors, K]."""
-    amounts = [[amount.value for amount in donor.amounts] for donor in state.donors]
-    return np.array(amounts, dtype=np.float32).reshape(len(amounts), len(state.parts))
+    result = np.zeros((len(state.donors), len(state.parts)), dtype=np.float32)
+    for donor, row in zip(state.donors, result, strict=True):
+        given = [amount.value for amount in donor.amounts][: len(row)]  # fewer in a damaged file
+        row[: len(given)] = given
+    return result
 
 
 def add_donor(mesh: bpy.types.Mesh, name: str, code: np.ndarray) -> int:

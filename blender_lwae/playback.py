@@ -17,26 +17,25 @@ from .backend.files import file_stem
 class Reader:
     """Reads what a face's object shows before its modifiers, on the frame that the scene is at.
 
-    Shape keys are mixed in. Use it as a context: faces with shape keys get a helper object for that time.
+    Shape keys are mixed in. Use it as a context: for that time a helper object shows the mesh, without modifiers, and
+    lets Blender evaluate it where the face itself is disabled.
     """
 
     def __init__(self, context: bpy.types.Context, item: bpy.types.Object):
         self.context, self.item, self.helper = context, item, None
 
     def __enter__(self) -> Reader:
-        if self.item.data.shape_keys:
-            self.helper = bpy.data.objects.new("Face Reader", self.item.data)
-            self.helper.hide_render = True
-            self.context.scene.collection.objects.link(self.helper)
+        self.helper = bpy.data.objects.new("Face Reader", self.item.data)
+        self.helper.hide_render = True
+        self.context.scene.collection.objects.link(self.helper)
         return self
 
     def __exit__(self, *_error) -> None:
-        if self.helper is not None:
-            bpy.data.objects.remove(self.helper)
+        bpy.data.objects.remove(self.helper)
 
     def positions(self) -> np.ndarray:
         """float32 [N, 3] in metres, in the object's space."""
-        if self.helper is None:
+        if not self.item.data.shape_keys:
             return writer.read_positions(self.item.data)
         mesh = self.helper.evaluated_get(self.context.evaluated_depsgraph_get()).data
         result = np.empty(len(mesh.vertices) * 3, dtype=np.float32)

@@ -8,10 +8,11 @@ import numpy as np
 from mathutils import Matrix
 from mathutils.bvhtree import BVHTree
 
-from . import face, mesh_build, sync
+from . import face, mesh_build, shape, sync
 from .backend.model import MM_PER_METRE, FaceModel
 from .backend.similarity import Similarity
 from .backend.surface import Closest
+from .new_objects import collection_for_new
 
 
 def read_triangles(context: bpy.types.Context, item: bpy.types.Object) -> tuple[np.ndarray, np.ndarray]:
@@ -34,10 +35,28 @@ def read_triangles(context: bpy.types.Context, item: bpy.types.Object) -> tuple[
 
 def read_vertices(context: bpy.types.Context, item: bpy.types.Object) -> np.ndarray:
     """Vertices of a mesh object in the world, float64 [N, 3] in metres, in the order of its mesh: as they are seen
-    where no modifier adds or removes any."""
-    seen = item.evaluated_get(context.evaluated_depsgraph_get())
-    same = len(seen.data.vertices) == len(item.data.vertices)
-    return _world(item, seen.data if same else item.data)
+    without the modifiers that add or remove any."""
+
+    def seen(shown: bpy.types.Object) -> bpy.types.Mesh:
+        return shown.evaluated_get(context.evaluated_depsgraph_get()).data
+
+    count = len(item.data.vertices)
+    if len(seen(item).vertices) == count:
+        return _world(item, seen(item))
+    helper = item.copy()
+    context.scene.collection.objects.link(helper)
+    try:
+        for modifier in reversed(helper.modifiers):
+            before = len(seen(helper).vertices)
+            if before == count:
+                break
+            shown, modifier.show_viewport = modifier.show_viewport, False
+            if len(seen(helper).vertices) == before:
+                modifier.show_viewport = shown  # It moves vertices only.
+        mesh = seen(helper)
+        return _world(item, mesh if len(mesh.vertices) == count else item.data)
+    finally:
+        bpy.data.objects.remove(helper)
 
 
 def make_closest(vertices: np.ndarray, triangles: np.ndarray) -> Closest:
@@ -52,13 +71,13 @@ def make_closest(vertices: np.ndarray, triangles: np.ndarray) -> Closest:
 
 
 def new_face(
-    context: bpy.types.Context, model: FaceModel, code: np.ndarray, offset: np.ndarray | None, pose: Similarity, source
+    context: bpy.types.Context, model: FaceModel, code: np.ndarray, goal: np.ndarray | None, pose: Similarity, source
 ) -> bpy.types.Object:
     """A face with a code, where the mesh is that it was made from; active and alone selected.
 
     Args:
         code: float32 [D].
-        offset: float32 [N, 3] mm in the model's frame, kept on top of it, or None.
+        goal: [N, 3] mm in the model's frame, what the face shall show by an offset that is kept on top of it, or None.
         pose: moves the mesh, in world metres, into the model's frame (mm).
         source: the object that it was made from.
     """
@@ -67,12 +86,13 @@ def new_face(
     face.make_face(mesh, model)
     with sync.paused():
         face.store_code(mesh, model, code, range(model.part_count))
-    if offset is not None:
-        face.store_offset(mesh, offset / np.float32(MM_PER_METRE))
+    if goal is not None:
+        shown = shape.shape(mesh, model, shape.read_values(mesh.lwae))  # lids held
+        face.store_offset(mesh, ((goal - shown) / MM_PER_METRE).astype(np.float32))
     sync.write(mesh)
     item = bpy.data.objects.new(name, mesh)
     mesh_build.prepare_object(item)
-    (context.collection or context.scene.collection).objects.link(item)
+    collection_for_new(context).objects.link(item)
     # From metres of the model's frame to those of the world.
     item.matrix_world = Matrix((pose.inverse().matrix @ np.diag([MM_PER_METRE] * 3 + [1.0])).tolist())
     for other in context.selected_objects:

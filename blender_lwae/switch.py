@@ -17,6 +17,7 @@ from .backend.carry_over import Carried
 from .backend.errors import LwaeError
 from .backend.face_file import FaceRecord, PartRecord
 from .backend.model import MM_PER_METRE, FaceModel
+from .new_objects import link_beside
 
 
 class Switched(NamedTuple):
@@ -73,11 +74,7 @@ def copy_face(source: bpy.types.Object) -> bpy.types.Object:
     """A copy of a face beside it, with a mesh of its own, linked where the face is."""
     copy = source.copy()
     copy.data = source.data.copy()
-    for collection in source.users_collection or [bpy.context.scene.collection]:
-        if collection.library is None:
-            collection.objects.link(copy)
-    if not copy.users_collection:
-        bpy.context.collection.objects.link(copy)
+    link_beside(copy, source)
     for block in (copy, copy.data):  # A copy of an override is one too.
         if block.override_library:
             block.make_local()

@@ -246,6 +246,14 @@ def test_eyeballs_stay_behind_the_lids(model, decoder):
         assert (faces[:, skin, 1].min(axis=1) < faces[:, ball, 1].min(axis=1)).all()
 
 
+def test_a_free_scale_makes_no_mesh_small_to_make_its_distances_small(model, decoder):
+    rng = np.random.default_rng(5)
+    face = decoder.decode(model.prior.sample(rng, 1))[0]
+    for mesh, loss in ((face + rng.normal(size=face.shape), 0.05), (face * [1, 1.3, 1], 0.2)):
+        result = encode_mesh(decoder, 0.003 * mesh, scale="any")
+        assert (1 - loss) / 0.003 < result.pose.scale < 1.02 / 0.003
+
+
 def test_an_existing_mesh_becomes_a_face_in_place(model, decoder):
     """In metres, Y up, turned; then without skull and forehead; then a small head in inches."""
     face = decoder.decode(model.prior.sample(np.random.default_rng(2), 1))[0]

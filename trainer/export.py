@@ -34,7 +34,7 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
     if metrics.is_file():
         try:
             model.header["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))["summary"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise LwaeError(f"{metrics} is damaged; run `python -m trainer evaluate {path}` again.") from error
     save_model(model, out)
     return load_model(out)

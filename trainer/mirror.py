@@ -15,8 +15,12 @@ from backend.errors import LwaeError
 from backend.symmetry import SIGNS, mirror_map
 
 from .datasets.dataset import Template
+from .datasets.upright import angle, to_mirror_image
 
 log = logging.getLogger(__name__)
+
+# Degrees and mm: what faces are turned and moved against their mirror images is learned as if it were a shape.
+MOST_TURNED, MOST_MOVED = 0.3, 0.3
 
 
 def find_image(mean: np.ndarray, template: Template) -> np.ndarray | None:
@@ -26,10 +30,21 @@ def find_image(mean: np.ndarray, template: Template) -> np.ndarray | None:
         mean: [N, 3] mm.
     """
     try:
-        return mirror_map(mean, template.polygon_sizes, template.polygon_vertices)
+        image = mirror_map(mean, template.polygon_sizes, template.polygon_vertices)
     except LwaeError as error:
         log.info("Faces are not mirrored in training: %s", error)
         return None
+    motion = to_mirror_image(mean, image)
+    turned, moved = angle(motion.rotation) / 2, abs(float(np.mean(mean[:, 0] + mean[image, 0]))) / 2
+    if turned > MOST_TURNED or moved > MOST_MOVED:
+        log.warning(
+            "Faces are not mirrored in training: they stand %.1f degrees and %.1f mm off their plane of symmetry. "
+            "`prepare meshes` without --no-align turns them.",
+            turned,
+            moved,
+        )
+        return None
+    return image
 
 
 def mirror_images(faces: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ import torch
 
 from backend.errors import LwaeError
 from backend.files import atomic_folder, atomic_write
+from backend.local_network import LEAST_SIGMA
 from backend.lwae_file import load_model, save_model
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
@@ -44,8 +45,8 @@ from .weights.weights_file import load_weights, weights_command
 log = logging.getLogger(__name__)
 
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
-LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2}
-MOST = {"dropout": 0.9, "border_strength": 1.0, "seed": 2**63 - 1}
+LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2, "sigma_n": LEAST_SIGMA}
+MOST = {"dropout": 0.9, "border_strength": 1.0, "seed": 2**63 - 1, "latent": 4096, "order": 100}
 CHECKPOINT = {"network", "optimiser", "epoch", "batch", "sums", "history"}
 CHOICES = {"optimiser": ("adamw", "sgd"), "schedule": ("cosine", "exponential")}
 CHOICES |= {"allocation": ("variance", "equal")}
@@ -187,7 +188,9 @@ def open_run(path: Path) -> Run:
         # Options that are newer than the run stand for what it did.
         before = local_preset.BEFORE if config["preset"] == "local" else {}
         config = {**DEFAULTS[config["preset"]], **before, **config, "dataset": str(Path(config["dataset"]))}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not (isinstance(config.get("faces") or {}, dict) and isinstance(config.get("weights_command") or "", str)):
+            raise TypeError("faces, weights_command")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LwaeError(f"{path} is not a run; make one with `python -m trainer train`.") from error
     _check_options(config)
     return Run(Path(path), config)
@@ -206,7 +209,10 @@ def _same_faces(noted: dict | None, dataset: Dataset) -> bool:
     if not noted:
         return True
     found = _faces(dataset)
-    return noted["split"] == found["split"] and np.allclose(noted["sizes"], found["sizes"], rtol=0, atol=0.01)
+    try:
+        return noted["split"] == found["split"] and np.allclose(noted["sizes"], found["sizes"], rtol=0, atol=0.01)
+    except (KeyError, TypeError, ValueError) as error:
+        raise LwaeError("The run's config.json is damaged: its entry \"faces\" is not as `train` writes it.") from error
 
 
 def _check_options(config: dict) -> None:

@@ -3,10 +3,11 @@
 
 import bpy
 from bpy.props import EnumProperty
-from bpy_extras.object_utils import AddObjectHelper, object_data_add
+from bpy_extras.object_utils import AddObjectHelper
 
 from .. import face, mesh_build, model_list, models, sync
 from ..backend.errors import LwaeError
+from ..new_objects import add_object
 
 
 class LWAE_OT_add_face(bpy.types.Operator, AddObjectHelper):
@@ -42,7 +43,7 @@ class LWAE_OT_add_face(bpy.types.Operator, AddObjectHelper):
         mesh = mesh_build.new_face_mesh(model, "Face")
         face.make_face(mesh, model)
         sync.write(mesh)
-        mesh_build.prepare_object(object_data_add(context, mesh, operator=self))
+        mesh_build.prepare_object(add_object(context, mesh, operator=self))
         return {"FINISHED"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from .. import face, gallery, sync, writer
+from .. import face, gallery, part_colours, sync, writer
 from ..backend.asset_catalogs import ensure_catalog
 from ..backend.errors import LwaeError
 from ..backend.files import file_stem
@@ -83,6 +83,10 @@ def asset_copy(item: bpy.types.Object, name: str) -> Iterator[tuple[bpy.types.Ob
         copy.constraints.clear()
         copy.location, copy.rotation_euler = (0, 0, 0), (0, 0, 0)
         copy.rotation_quaternion, copy.rotation_axis_angle = (1, 0, 0, 0), (0, 0, 1, 0)
+        copy.delta_location, copy.delta_rotation_euler = (0, 0, 0), (0, 0, 0)
+        copy.delta_rotation_quaternion = 1, 0, 0, 0
+        copy.hide_viewport = copy.hide_render = False
+        part_colours.hide(mesh)
         removed = [modifier.name for modifier in copy.modifiers if _uses_objects(modifier)]
         for modifier in removed:
             copy.modifiers.remove(copy.modifiers[modifier])

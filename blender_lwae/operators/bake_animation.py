@@ -172,8 +172,9 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
         bake.select_only(context, copies)
         if self.hide_faces:
             bake.hide(items)
+        faces = "1 face" if len(items) == 1 else f"{len(items)} faces"
         where = f" in {folder}" if self.method == "CACHE" else ""
-        self.report({"INFO"}, f"Baked {len(frames)} frames of {len(items)} faces{where}")
+        self.report({"INFO"}, f"Baked {len(frames)} frames of {faces}{where}")
 
     def export(self, context, copies: list[bpy.types.Object], path: Path) -> None:
         """Write copies to an Alembic file and remove them; what was selected stays so."""
@@ -195,12 +196,12 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
 
 
 def animated_objects(context: bpy.types.Context) -> list[bpy.types.Object]:
-    """The active and the selected objects with faces of this file, each face once."""
-    found = {}
-    for item in (context.object, *context.selected_objects):
-        if item is not None and face.is_face(item.data) and not item.data.library and not item.data.override_library:
-            found.setdefault(item.data, item)
-    return list(found.values())
+    """The active and the selected objects with faces of this file."""
+    return [
+        item
+        for item in dict.fromkeys((context.object, *context.selected_objects))
+        if item is not None and face.is_face(item.data) and not item.data.library and not item.data.override_library
+    ]
 
 
 register, unregister = bpy.utils.register_classes_factory((LWAE_OT_bake_animation,))

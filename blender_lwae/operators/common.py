@@ -99,8 +99,8 @@ def change(
     if keyed and mesh.lwae.rest != rest and animation.is_keyed_elsewhere(mesh, context.scene.frame_current_final):
         operator.report(
             {"WARNING"},
-            f"Keyed {keyed} sliders of {mesh.name}; it changed a little on its other keyframes too, "
-            "because sliders do not hold all of a face",
+            f"Keyed {keyed} sliders of {mesh.name}, but its other keyframes show another face now: sliders do not hold "
+            "all of a person. To go from one person to another, mix in a donor and key its amounts",
         )
     else:
         say_animated(operator, mesh, paths, keyed, f"sliders of {mesh.name}")

@@ -77,6 +77,7 @@ class LWAE_OT_remove_offset(bpy.types.Operator):
     def execute(self, context):
         mesh = active_face(context)
         face.store_offset(mesh, None)
+        mesh.lwae_source.has_offset = False
         sync.write(mesh)
         return {"FINISHED"}
 

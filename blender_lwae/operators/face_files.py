@@ -9,7 +9,6 @@ from pathlib import Path
 import bpy
 from bpy.props import EnumProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
-from bpy_extras.object_utils import object_data_add
 
 from .. import animation, face, mesh_build, models, records, sync
 from ..backend.errors import LwaeError
@@ -17,6 +16,7 @@ from ..backend.face_file import FaceRecord, read_face, write_face
 from ..backend.files import file_stem
 from ..backend.model import FaceModel
 from ..chosen_path import chosen_path
+from ..new_objects import add_object
 from ..properties import BESIDE_FILE
 from .common import active_face, change, poll_face
 
@@ -157,7 +157,7 @@ class LWAE_OT_import_face(ImportHelper, bpy.types.Operator):
         face.make_face(mesh, model)
         records.write_record(mesh, model, record)
         sync.write(mesh)
-        mesh_build.prepare_object(object_data_add(context, mesh, name=name))
+        mesh_build.prepare_object(add_object(context, mesh, name=name))
         return {"FINISHED"}
 
 

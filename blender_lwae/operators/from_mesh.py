@@ -251,19 +251,17 @@ class LWAE_OT_make_editable(FromMesh, bpy.types.Operator):
 
         def run():
             yield Progress(0.1, "Finding the sliders")
-            yield encode_mesh(decoder, vertices, scale="any")
+            try:
+                yield encode_mesh(decoder, vertices, scale="any")
+            except LwaeError as error:
+                raise LwaeError(f"{error} Or use Fit to Mesh, which takes any mesh of a head.") from error
 
         return (item.session_uid, model.hash, _digest(vertices)), run()
 
     def add(self, context, item, result: EncodedMesh):
         model = model_for(item.data)
-        offset = None
-        if self.keep_offset:
-            vertices = scan.read_vertices(context, item)
-            offset = (result.pose.apply(vertices) - models.tools(model).decoder.decode(result.code[None])[0]).astype(
-                np.float32
-            )
-        made = scan.new_face(context, model, result.code, offset, result.pose, item)
+        goal = result.pose.apply(scan.read_vertices(context, item)) if self.keep_offset else None
+        made = scan.new_face(context, model, result.code, goal, result.pose, item)
         note = made.data.lwae_source
         note.error, note.largest = result.mean_error, float(np.nanpercentile(result.errors, 95))
         note.has_offset = self.keep_offset
@@ -310,8 +308,8 @@ class LWAE_OT_fit_to_mesh(FromMesh, bpy.types.Operator):
 
     def add(self, context, item, result: MeshFit):
         model = models.default()
-        offset = result.offset if self.keep_offset else None
-        made = scan.new_face(context, model, result.code, offset, result.pose, item)
+        goal = result.face + result.offset if self.keep_offset else None
+        made = scan.new_face(context, model, result.code, goal, result.pose, item)
         note = made.data.lwae_source
         note.error, note.with_offset = result.distance.chamfer, result.distance_with_offset.chamfer
         note.has_offset = self.keep_offset

@@ -22,6 +22,12 @@ class LWAE_OT_make_local(bpy.types.Operator):
         if not (mesh.library or mesh.override_library):
             cls.poll_message_set("This face is not linked: it belongs to this file already.")
             return False
+        item = context.object
+        if item.library and item.users_collection and all(one.library for one in item.users_collection):
+            cls.poll_message_set(
+                "This face is in a collection of another file. Make a library override of that collection first."
+            )
+            return False
         if context.mode != "OBJECT":
             cls.poll_message_set("Switch to Object Mode to make a face local.")
             return False

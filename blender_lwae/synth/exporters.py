@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import addon_utils
 import bpy
 import numpy as np
 
@@ -23,6 +24,8 @@ class Exporter:
     """
 
     def __init__(self, kind: str, model: FaceModel, unit: str, scratch: Path):
+        if kind == "glb":
+            need_addon("io_scene_gltf2", "glTF files")
         self._kind, self._scale, self._scratch = kind, UNIT_SCALE[unit], scratch
         self._vertex_count = model.vertex_count
         self._polygon_count = len(model.polygon_sizes)
@@ -73,6 +76,19 @@ class Exporter:
     def _whole_glb(self, path: Path) -> bool:
         start = path.read_bytes()[:12]
         return start[:4] == b"glTF" and int.from_bytes(start[8:], "little") == path.stat().st_size
+
+
+def need_addon(name: str, what: str) -> None:
+    """Switch on one of Blender's own add-ons for this session.
+
+    Args:
+        what: it is needed for.
+
+    Raises:
+        LwaeError: when this Blender has none of that name.
+    """
+    if addon_utils.enable(name) is None:
+        raise LwaeError(f"{what.capitalize()} need Blender's own add-on {name}, which does not start here.")
 
 
 def last_line(error: RuntimeError) -> str:

@@ -18,6 +18,7 @@ from ..backend.files import atomic_write
 RUN_FILE = "run.json"
 TEMPLATE_FILE = "template.npz"
 THUMBNAILS = "thumbnails"
+SCRATCH = ".unfinished-"  # with the share and the process behind it
 ABANDONED = 3600  # Seconds after which an unfinished file is nobody's any more.
 OURS = re.compile(
     r"(faces?_\d{6,}\.(ply|obj|mtl|stl|glb|npz|png)|faces(\.\d+-of-\d+)?\.csv"
@@ -54,7 +55,7 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
                 other = "another model: " if group == "model" else ""
                 raise LwaeError(
                     f"{out} was made with {other}{key} = {_shown(old[group][key])}, not {_shown(record[group][key])}; "
-                    "use the same arguments to continue it, another folder, or --overwrite to start afresh."
+                    "use the same arguments to continue it, another folder, or start afresh (--overwrite)."
                 )
     if old:
         record = record | {"arguments": old["arguments"] | record["arguments"]}
@@ -65,7 +66,7 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def scratch_folder(path: Path) -> Iterator[None]:
-    """Room for what other programs may leave unfinished; gone at the end, with what a killed run had left."""
+    """Room for what other programs may leave unfinished; gone at the end."""
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()
     try:
@@ -75,16 +76,19 @@ def scratch_folder(path: Path) -> Iterator[None]:
 
 
 def remove_leftovers(out: Path, owns: Callable[[str], bool]) -> None:
-    """Remove unfinished files that killed runs left (see atomic_write), never one that is being written.
+    """Remove unfinished files and folders that killed runs left (see atomic_write), never one that is being written.
 
     Those of `owns` go at once unless their process runs; others, such as another shard's, when they are old.
     """
-    for path in out.glob(".*.part"):
-        name, _, process = path.name[1:].removesuffix(".part").rpartition(".")
+    for path in (*out.glob(".*.part"), *out.glob(f"{SCRATCH}*")):
+        is_scratch = path.name.startswith(SCRATCH) and path.is_dir()
+        name, _, process = (path.name if is_scratch else path.name[1:].removesuffix(".part")).rpartition(".")
         # Several shards clean one folder at once; Windows refuses to remove what is open.
         with contextlib.suppress(FileNotFoundError, PermissionError):
             old = time.time() - path.stat().st_mtime > ABANDONED
-            if OURS.fullmatch(name) and (old or owns(name) and not _runs(process)):
+            if is_scratch and (old or owns(name)) and not _runs(process):
+                shutil.rmtree(path, ignore_errors=True)
+            elif OURS.fullmatch(name) and (old or owns(name) and not _runs(process)):
                 path.unlink()
 
 

@@ -12,7 +12,7 @@ from mathutils import Vector
 
 from ..backend.errors import LwaeError
 from ..backend.model import MM_PER_METRE, FaceModel
-from .exporters import last_line, put_in_place
+from .exporters import last_line, need_addon, put_in_place
 from .stage import Stage
 
 SAMPLES, SAMPLES_TO_DENOISE = 24, 12
@@ -27,6 +27,7 @@ class Portrait:
     """Photographs faces of one model: the same camera and light for each, so that sizes can be compared."""
 
     def __init__(self, model: FaceModel, size: int, scratch: Path):
+        need_addon("cycles", "pictures")
         self._scratch = scratch
         self._stage = Stage(model)
         points = model.mean / MM_PER_METRE
@@ -46,7 +47,10 @@ class Portrait:
         """
         self._stage.show(vertices, "face")
         unfinished = self._scratch / path.name
-        self._stage.scene.render.filepath = str(unfinished)
+        # A template since 5.0, where braces name variables.
+        doubled = bpy.app.version >= (5, 0)
+        shown = str(unfinished).replace("{", "{{").replace("}", "}}") if doubled else str(unfinished)
+        self._stage.scene.render.filepath = shown
         try:
             bpy.ops.render.render(write_still=True, scene=self._stage.scene.name)
         except RuntimeError as error:

@@ -15,7 +15,7 @@ from typing import TextIO
 from ..backend.decoder import Decoder
 from ..backend.files import atomic_write
 from ..backend.synthesis import BLOCK, Plan, Table, block_ranges, decode_block, share_size, single_threaded_blas
-from .folder import TEMPLATE_FILE, THUMBNAILS, remove_leftovers, scratch_folder
+from .folder import SCRATCH, TEMPLATE_FILE, THUMBNAILS, remove_leftovers, scratch_folder
 from .writers import FaceFiles, make_writer, write_template
 
 SHEET_FACES = 60
@@ -56,7 +56,7 @@ class Job:
     @property
     def scratch(self) -> Path:
         """Where Blender's own exporters and renders put what is not finished."""
-        return self.out / f".unfinished-{self.shard + 1}-of-{self.shards}"
+        return self.out / f"{SCRATCH}{self.shard + 1}-of-{self.shards}.{os.getpid()}"
 
     def path(self, stem: str, suffix: str) -> Path:
         """faces.csv, or faces.2-of-4.csv where several machines fill one folder."""
@@ -65,7 +65,9 @@ class Job:
         )
 
     def owns(self, name: str) -> bool:
-        """Whether this shard, and no other, writes the file `name`."""
+        """Whether this shard, and no other, writes the file or folder `name`."""
+        if name.startswith(SCRATCH):  # of --jobs too
+            return self.shards == 1 or name == f"{SCRATCH}{self.shard + 1}-of-{self.shards}"
         face = re.match(r"faces?_(\d+)\.", name)
         if face:
             return int(face[1]) // BLOCK % self.shards == self.shard

@@ -2,6 +2,8 @@
 import io
 import json
 import pickle
+import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -223,6 +225,56 @@ def test_a_false_size_takes_no_memory(path):
         for name, content in contents.items():
             archive.writestr(name, content)
     with pytest.raises(LwaeError, match="cut short"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("packing", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_to_more_than_it_says_takes_no_memory(path, packing):
+    contents, large, said = members(path), 300_000_000, 1_000_003
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+        archive.writestr("network/bomb.npy", bytes(large), compress_type=packing)
+    path.write_bytes(path.read_bytes().replace(struct.pack("<I", large), struct.pack("<I", said)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(LwaeError):
+            load_model(path)
+        assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_name_that_comes_twice_is_refused(path):
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("mean.npy", b"")
+    with pytest.raises(LwaeError, match="not packed as"):
+        load_model(path)
+
+
+def test_a_wrong_offset_of_the_directory_is_told(path):
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x05\x06") + 17] ^= 0xFF
+    path.write_bytes(content)
+    for read in (load_model, read_header):
+        with pytest.raises(LwaeError):
+            read(path)
+
+
+@pytest.mark.parametrize("parts, size", [(61, 1), (8, 1025)])
+def test_models_that_would_take_hours_are_refused(path, parts, size):
+    header = json.loads(np.load(io.BytesIO(members(path)["header.npy"])).tobytes())
+    header |= {"parts": [f"part {k}" for k in range(parts)], "code_sizes": [size] * parts}
+    rewrite(path, header=np.frombuffer(json.dumps(header).encode(), dtype=np.uint8))
+    with pytest.raises(LwaeError, match="more than 60 parts"):
+        load_model(path)
+
+
+def test_a_vertex_named_twice_is_refused(path):
+    vertices = np.load(io.BytesIO(members(path)["network/part0/vertices.npy"]))
+    vertices[1] = vertices[0]
+    rewrite(path, **{"network/part0/vertices": vertices})
+    with pytest.raises(LwaeError, match="twice"):
         load_model(path)
 
 

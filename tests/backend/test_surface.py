@@ -56,7 +56,8 @@ def test_samples_are_even_over_the_area_and_on_the_surface(ball):
 
 @pytest.mark.parametrize(
     ("vertices", "sentence"),
-    [([[0, 0, 0], [1, 0, 0], [2, 0, 0]], "no faces with an area"), ([[0, 0, 0], [1, 0, np.nan], [0, 1, 0]], "NaN")],
+    [([[0, 0, 0], [1, 0, 0], [2, 0, 0]], "no faces with an area"), ([[0, 0, 0], [1, 0, np.nan], [0, 1, 0]], "NaN"),
+     ([[0, 0, 0], [1, 0, 1e20], [0, 1, 0]], "infinite")],
 )
 def test_bad_meshes_are_refused(vertices, sentence):
     with pytest.raises(LwaeError, match=sentence):

@@ -86,7 +86,20 @@ def test_it_plays_without_the_addon(animated, method, tmp_path):
         addon_utils.enable(ADDON)
 
 
-def test_several_faces_each_once_and_own_modifiers_stay(new_face, tmp_path):
+@pytest.mark.parametrize("keys", [False, True])
+def test_a_face_that_is_disabled_in_viewports_is_baked_all_the_same(animated, keys):
+    if keys:
+        animated.shape_key_add(name="Basis")
+    truth = frames_of(lambda: positions(animated.data), (1, 5, 9))
+    animated.hide_viewport = True
+    assert bpy.ops.lwae.bake_animation() == {"FINISHED"}
+    copy = bpy.context.object
+    copy.hide_viewport = False
+    check(copy, truth, 1e-7)
+    assert [item.name for item in bpy.data.objects] == [animated.name, copy.name]
+
+
+def test_several_faces_and_own_modifiers_stay(new_face, tmp_path):
     faces = []
     for number in range(2):
         face = new_face(location=(number, 0, 0))
@@ -103,12 +116,12 @@ def test_several_faces_each_once_and_own_modifiers_stay(new_face, tmp_path):
         truth[frame] = [evaluated_positions(face) for face in faces]
     bpy.ops.lwae.bake_animation(method="CACHE", folder=str(tmp_path), frame_start=1, frame_end=9)
     copies = sorted(bpy.context.selected_objects, key=lambda item: item.location.x)
-    assert len(copies) == 2 and [item.location.x for item in copies] == [0, 1]
+    assert [item.location.x for item in copies] == [0, 1, 1], "objects that share a face get a copy each"
     assert [modifier.type for modifier in copies[0].modifiers] == ["MESH_CACHE", "SUBSURF"]
-    assert len(list(tmp_path.glob("*.pc2"))) == 2
+    assert len(list(tmp_path.glob("*.pc2"))) == 3
     for frame, shown in truth.items():
         bpy.context.scene.frame_set(frame)
-        for copy, wanted in zip(copies, shown, strict=True):
+        for copy, wanted in zip(copies, (*shown, shown[1]), strict=True):
             assert np.abs(evaluated_positions(copy) - wanted).max() < 1e-6
 
 

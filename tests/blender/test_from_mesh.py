@@ -111,6 +111,76 @@ def test_make_editable_takes_what_is_seen_with_shape_keys(plain_head):
     assert np.abs(world(made) - (seen @ matrix[:3, :3].T + matrix[:3, 3])).max() < 2e-5
 
 
+@pytest.mark.parametrize("further", [["SUBSURF"], ["SIMPLE_DEFORM", "SUBSURF"], ["SUBSURF", "SIMPLE_DEFORM"]])
+def test_make_editable_sees_shape_keys_and_deformers_beside_a_subdivision(plain_head, further):
+    item, _ = plain_head()
+    item.shape_key_add(name="Basis")
+    key = item.shape_key_add(name="Wide")
+    for point in key.data:
+        point.co.x *= 1.05
+    key.value = 1.0
+    if "SIMPLE_DEFORM" in further:
+        deform = item.modifiers.new("Stretch", "SIMPLE_DEFORM")
+        deform.deform_method, deform.factor = "STRETCH", 0.05
+    bpy.context.view_layer.update()
+    seen = evaluated_positions(item).astype(np.float64)
+    for modifier in list(item.modifiers):
+        item.modifiers.remove(modifier)
+    for kind in further:
+        modifier = item.modifiers.new(kind, kind)
+        if kind == "SIMPLE_DEFORM":
+            modifier.deform_method, modifier.factor = "STRETCH", 0.05
+    assert bpy.ops.lwae.make_editable() == {"FINISHED"}
+    matrix = np.array(item.matrix_world)
+    assert np.abs(world(bpy.context.object) - (seen @ matrix[:3, :3].T + matrix[:3, 3])).max() < 2e-5
+    assert len(bpy.data.objects) == 2 and all(modifier.show_viewport for modifier in item.modifiers)
+
+
+def test_with_the_offset_a_mesh_stays_exact_where_lids_are_held(plain_head, model):
+    item, _ = plain_head()
+    eyes = np.unique(model.polygon_vertices[np.repeat(model.polygon_material == 1, model.polygon_sizes)])
+    for v in eyes:
+        item.data.vertices[v].co.y -= 0.004
+    before = world(item)
+    assert bpy.ops.lwae.make_editable() == {"FINISHED"}
+    assert bpy.context.object.data.lwae.keep_lids and np.abs(world(bpy.context.object) - before).max() < 2e-5
+
+
+@pytest.mark.parametrize("way", ["linked", "overridden"])
+def test_new_faces_go_to_the_scene_where_the_active_collection_takes_none(new_face, addon, tmp_path, way):
+    face = new_face()
+    shared = bpy.data.collections.new("Shared")
+    bpy.context.scene.collection.children.link(shared)
+    shared.objects.link(face)
+    bpy.context.scene.collection.objects.unlink(face)
+    bpy.data.libraries.write(str(tmp_path / "lib.blend"), {shared})
+    bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    with bpy.data.libraries.load(str(tmp_path / "lib.blend"), link=True) as (_, chosen):
+        chosen.collections = ["Shared"]
+    scene, collection = bpy.context.scene, chosen.collections[0]
+    scene.collection.children.link(collection)
+    if way == "overridden":
+        collection = collection.override_hierarchy_create(scene, bpy.context.view_layer)
+    layer = bpy.context.view_layer.layer_collection
+    bpy.context.view_layer.active_layer_collection = next(c for c in layer.children if c.collection == collection)
+    assert bpy.context.collection == collection
+    assert bpy.ops.lwae.add_face() == {"FINISHED"}
+    added = bpy.context.object
+    assert added.users_collection == (scene.collection,) and added.select_get()
+    bpy.ops.lwae.apply()
+    assert bpy.ops.lwae.make_editable() == {"FINISHED"}
+    assert bpy.context.object.users_collection == (scene.collection,)
+    inside = next(item for item in collection.objects if item.type == "MESH")
+    bpy.context.view_layer.objects.active = inside
+    if way == "linked":
+        with pytest.raises(RuntimeError, match="library override of that collection first"):
+            bpy.ops.lwae.make_local()
+        return
+    assert bpy.ops.lwae.make_local() == {"FINISHED"}
+    assert bpy.ops.lwae.bake_controls() == {"FINISHED"}
+    assert bpy.context.object.users_collection == (scene.collection,)
+
+
 def test_another_topology_is_sent_to_fit_to_mesh():
     bpy.ops.mesh.primitive_monkey_add()
     count = len(bpy.data.objects)

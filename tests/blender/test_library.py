@@ -105,6 +105,18 @@ def test_face_files_lie_where_they_are_asked_to(person, tmp_path):
     assert bpy.ops.lwae.import_face(filepath="//ada.json") == {"FINISHED"}
 
 
+def test_faces_may_be_called_anything(person, tmp_path):
+    path = str(tmp_path / "face.json")
+    for name in ("\u0639\u0644\u06cc\u200c\u0631\u0636\u0627", "\u9854\u3000\u4e00", "a\tb"):
+        person.name = name
+        assert bpy.ops.lwae.export_face(filepath=path) == {"FINISHED"}
+        bpy.context.view_layer.objects.active = person
+        assert bpy.ops.lwae.import_face(filepath=path) == {"FINISHED"}
+        assert bpy.context.object.name.startswith(name)
+        bpy.data.objects.remove(bpy.context.object)
+        bpy.context.view_layer.objects.active = person
+
+
 def test_what_is_no_number_counts_as_zero_in_a_file(person, tmp_path):
     state, path = person.data.lwae, str(tmp_path / "ada.json")
     state.whole[0].value = state.parts[1].controls[0].value = state.symmetry = np.nan
@@ -400,7 +412,7 @@ def test_nothing_is_overwritten_unasked(person, library):
     assert (library / "Faces" / "Ada-2.blend").read_bytes() == b"text"
 
 
-def test_animation_and_other_objects_stay_behind(person, library):
+def test_animation_and_other_objects_stay_behind(person, library, addon, model):
     """A modifier of another object would drag that object along."""
     bpy.ops.object.empty_add()
     empty = bpy.context.object
@@ -410,10 +422,13 @@ def test_animation_and_other_objects_stay_behind(person, library):
     person.modifiers.new("Smoother", "SUBSURF")
     person.data.keyframe_insert("lwae.parts[0].controls[0].value", frame=1)
     person.keyframe_insert("location", frame=1)
+    person.hide_render, person.delta_location = True, (1, 0, 0)
+    addon("part_colours").show(person.data, model)
     assert save() == {"FINISHED"}
     assert person.parent == empty and "Hook" in person.modifiers and person.data.animation_data
     item = append(library / "Faces" / "Ada.blend")
     assert len(bpy.data.objects) == 1 and item.parent is None
+    assert not item.hide_render and tuple(item.delta_location) == (0, 0, 0) and not item.data.color_attributes
     assert "Hook" not in item.modifiers and "Smoother" in item.modifiers
     assert item.animation_data is None and item.data.animation_data is None and not bpy.data.actions
 

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import addon_utils
 import bpy
 import numpy as np
 import pytest
@@ -159,9 +160,14 @@ def test_shards_in_one_folder_leave_alone_what_others_write(synth):
     )
     for path in (shared, others, running, cut, old):
         path.write_bytes(b"half")
+    rooms = [folder / f".unfinished-{name}" for name in (f"3-of-3.{NO_PROCESS}", f"1-of-3.{NO_PROCESS}")]
+    rooms.append(folder / f".unfinished-3-of-3.{os.getppid()}")
+    for room in rooms:
+        room.mkdir()
     os.utime(old, (0, 0))
     assert synth("--count", 130, "--shard", "3/3", "--format", "npz")[0] == 0
     assert [path.exists() for path in (shared, others, running, cut, old)] == [True, True, True, False, False]
+    assert [room.exists() for room in rooms] == [False, True, True], "a killed run's, another shard's, a running one's"
 
 
 def test_other_arguments_are_refused_and_overwrite_starts_afresh(synth, capfd):
@@ -248,6 +254,20 @@ def test_render_gives_thumbnails_and_a_contact_sheet(synth):
     shown = (np.array(sheet.pixels).reshape(80, 152, -1)[8:72, 8:72, :3] * 255).round()
     assert np.array_equal(shown, (np.array(faces["face_000000.png"].pixels).reshape(64, 64, -1)[..., :3] * 255).round())
     assert not list(folder.glob(".*"))
+
+
+def test_render_into_a_folder_with_braces(synth):
+    code, folder = synth("--count", 1, "--render", "--size", 32, out="run{blend_name}{x}")
+    assert code == 0 and (folder / "thumbnails" / "face_000000.png").is_file()
+
+
+def test_gltf_and_cycles_are_switched_on_where_they_are_off(synth, addon, monkeypatch, capfd):
+    for name in ("io_scene_gltf2", "cycles"):
+        addon_utils.disable(name)
+    assert synth("--count", 1, "--format", "glb", "--render", "--size", 32)[0] == 0
+    monkeypatch.setattr(addon_utils, "enable", lambda name: None)
+    assert synth("--count", 2, "--format", "glb", out="other")[0] == 1
+    assert "need Blender's own add-on io_scene_gltf2" in capfd.readouterr().err
 
 
 def _loaded(path):

@@ -17,6 +17,7 @@ from trainer.datasets.mesh_files import read_mesh
 from trainer.datasets.meshes import prepare_meshes
 from trainer.datasets.outward import facing_outwards
 from trainer.mesh.topology import connected_components, polygon_edges, triangulate
+from trainer.mirror import find_image
 
 # A head: an ellipsoid of triangles and quads with a nose, open at the neck.
 
@@ -430,6 +431,34 @@ def test_one_mesh_in_other_units(heads, tmp_path):
     refused(heads, tmp_path / "out", heads / "face7.obj", "0.0", "same units")
 
 
+def test_one_mirrored_mesh(tmp_path):
+    lopsided = make_faces()
+    lopsided[..., 0] += 0.3 * lopsided[..., 2]
+    folder = fill(tmp_path / "lopsided", lopsided)
+    (folder / "face7.obj").write_bytes(obj(lopsided[7] * [-1, 1, 1]))
+    refused(folder, tmp_path / "out", folder / "face7.obj", "mirror image", folder / "face0.obj")
+
+
+def test_heads_far_from_the_origin_keep_their_shape(tmp_path):
+    near = prepare_meshes(fill(tmp_path / "near", y_up(make_faces())), tmp_path / "a")
+    far = prepare_meshes(fill(tmp_path / "far", y_up(make_faces()) + [1e7, 0, 1e7]), tmp_path / "b")
+    assert np.abs(near.vertices[:] - far.vertices[:]).max() < 0.15  # the files have nine digits
+    refused(tmp_path / "far", tmp_path / "out", "face0.obj", "--no-align", align=False)
+
+
+def test_heads_that_look_aside_are_turned_to_the_front(tmp_path, caplog):
+    turned = make_faces() @ rotation([0, 0, np.radians(2)]).T
+    turned = turned - turned.mean(axis=(0, 1)) + [3, 0, 0]
+    with caplog.at_level("INFO"):
+        data = prepare_meshes(fill(tmp_path / "heads", y_up(turned)), tmp_path / "data", up="y")
+    assert "Turned by 2.0 degrees" in caplog.text
+    mean = data.vertices[:].mean(axis=0)
+    image = find_image(mean, data.template)
+    assert np.abs(mean - mean[image] * [-1, 1, 1]).max() < 0.5
+    assert find_image(mean @ rotation([0, 0, np.radians(1)]).T, data.template) is None
+    assert "1.0 degrees and 0.0 mm off their plane of symmetry" in caplog.text
+
+
 def test_nothing_to_read(tmp_path):
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", tmp_path / "out", "no OBJ, PLY, STL or npz mesh")
@@ -504,6 +533,7 @@ def test_truncated_file_in_a_folder(heads, tmp_path):
             "a.ply",
             b"ply\nformat binary_little_endian 1.0\nelement vertex 99999999999\nproperty float x\nend_header\n",
         ),
+        ("a.obj", b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 99999999999999999999\n"),
         ("a.stl", b"\0" * 90),
         ("a.npz", b"PK\x03\x04 but no more"),
         ("a.npz", b"\x80\x04N."),
@@ -527,6 +557,10 @@ def test_unreadable_files(name, data, tmp_path):
         ({"vertices": HEAD, "polygon_sizes": [4], "polygon_vertices": [0, 1, 2]}, "4 corners"),
         ({"vertices": HEAD, "faces": [[0, 1, 2]], "uv": np.zeros((5, 2))}, "5 UVs"),
         ({"vertices": HEAD, "faces": [[0, 1, 2]], "polygon_material": [0, 1]}, "2 materials"),
+        ({"vertices": HEAD, "faces": [[0, 1, 2]] * 2, "polygon_material": [0, 256]}, "0 (skin) and 1 (eyes)"),
+        ({"vertices": HEAD, "faces": [[0, 1, 2]], "polygon_material": [1]}, "some polygons are skin"),
+        ({"vertices": HEAD, "faces": [[0, 1, 2]], "uv": np.full((3, 2), np.nan)}, "UVs are NaN"),
+        ({"vertices": HEAD, "faces": [[0, 1.5, 2]]}, "whole numbers"),
         ({"vertices": np.array([None])}, "allow_pickle"),
     ],
 )

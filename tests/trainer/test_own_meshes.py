@@ -29,15 +29,19 @@ def write_spheres(folder, count):
     return corners
 
 
-def test_parts_that_are_nowhere_the_strongest_are_told(tmp_path, capsys, monkeypatch):
+def test_a_mesh_in_pieces_is_told(tmp_path, capsys, caplog):
+    """Each polygon has vertices of its own, as unwelded exports have."""
+    vertices, sizes, corners = sphere()
     write_spheres(tmp_path / "faces", 12)
+    for path in (tmp_path / "faces").iterdir():
+        moved = np.array([line.split()[1:] for line in path.read_text().splitlines() if line[0] == "v"], dtype=float)
+        write_obj(path, moved[corners], sizes, np.arange(len(corners)))
     data = str(tmp_path / "data")
-    assert main(["prepare", "meshes", str(tmp_path / "faces"), "--up", "z", "--no-align", "--out", data]) == 0
-    counts = np.array([[0.6], [0.3], [0.1]]) * np.ones(len(sphere()[0]))
-    monkeypatch.setattr("trainer.weights.find_parts.local_weights", lambda *_, **__: counts.astype(np.float32))
-    assert main(["weights", data, "--parts", "3"]) == 0
-    names = json.loads((tmp_path / "data" / "weights.json").read_text())["parts"]
-    assert f"Nowhere strongest: {names[1]}, {names[2]}; say fewer --parts." in capsys.readouterr().out
+    assert main(["prepare", "meshes", str(tmp_path / "faces"), "--up", "z", "--out", data]) == 0
+    assert f"{len(corners) - len(vertices)} vertices lie on others" in caplog.text
+    assert main(["weights", data, "--parts", "3"]) == 1
+    assert "has to be merged first" in capsys.readouterr().err
+    assert not (tmp_path / "data" / "weights.npz").exists()
 
 
 def test_from_a_folder_of_meshes_to_a_model(tmp_path, capsys):

@@ -34,11 +34,19 @@ def align_rigidly(faces: np.ndarray, reference: np.ndarray, rotate: bool = True)
         float32 [B, N, 3].
     """
     centre = reference.mean(axis=0)
-    centred = faces - faces.mean(axis=1, keepdims=True)
+    centred = faces - faces.mean(axis=1, keepdims=True, dtype=np.float64)
     if rotate:
         rotations = nearest_rotation(np.einsum("bni,nj->bij", centred, reference - centre))
         centred = centred @ np.swapaxes(rotations, 1, 2)
     return (centred + centre).astype(np.float32)
+
+
+def is_mirrored(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two shapes [N, 3] in correspondence fit much better when one of them is reflected."""
+    shapes = [shape.astype(np.float64) - shape.mean(axis=0, dtype=np.float64) for shape in (first, second)]
+    u, lengths, vt = np.linalg.svd(shapes[0].T @ shapes[1] / np.prod([np.linalg.norm(shape) for shape in shapes]))
+    reflected, rotated = lengths.sum(), lengths.sum() - 2 * lengths[2]
+    return np.linalg.det(u @ vt) < 0 and 1 - reflected**2 < (1 - rotated**2) / 4
 
 
 def mean_shape(vertices: np.ndarray, indices: np.ndarray, rounds: int = 5) -> np.ndarray:

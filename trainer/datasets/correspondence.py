@@ -10,6 +10,7 @@ import numpy as np
 from backend.errors import LwaeError
 
 from ..mesh.topology import polygon_edges
+from .alignment import is_mirrored
 from .dataset import Template
 from .mesh_files import read_mesh
 
@@ -91,6 +92,7 @@ class Correspondence:
             )
         for face in faces:
             self._require_similar_edges(file, face, stretched)
+            self._require_same_hand(file, face)
         return faces
 
     @staticmethod
@@ -122,6 +124,13 @@ class Correspondence:
     def _edge_lengths(self, face: np.ndarray) -> np.ndarray:
         a, b = self._edges.T
         return np.linalg.norm(face[a].astype(np.float64) - face[b], axis=1)
+
+    def _require_same_hand(self, file: Path, face: np.ndarray) -> None:
+        if is_mirrored(self.first, face):
+            raise LwaeError(
+                f"{file} is a mirror image of {self._file} (an axis points the other way, as when handedness was "
+                "changed); export both in the same way."
+            )
 
     def _require_similar_edges(self, file: Path, face: np.ndarray, stretched: float) -> None:
         ratio = self._edge_lengths(face) / self._lengths

@@ -121,9 +121,11 @@ def write_dataset(
     path = Path(path)
     if path.exists():
         raise LwaeError(f"{path} exists already; choose another folder or delete it first.")
+    train, test = split_faces(count, seed)
+    if not (len(train) and len(test)):
+        raise LwaeError(f"{count} face{'s' * (count != 1)} cannot be split for training and testing; make more.")
     with atomic_folder(path) as folder:
         _write_vertices(folder / "vertices.npy", blocks, count)
-        train, test = split_faces(count, seed)
         with atomic_write(folder / "template.npz") as stream:
             np.savez_compressed(
                 stream,
@@ -213,13 +215,14 @@ def load_dataset(path: Path) -> Dataset:
             vertices.ndim == 3
             and vertices.shape[2] == 3
             and len(labels) == len(vertices)
+            and min(len(dataset.train), len(dataset.test)) > 0
             and np.array_equal(split, np.arange(len(vertices)))
             and template.polygon_sizes.sum() == len(template.polygon_vertices)
             and 0 <= template.polygon_vertices.min() <= template.polygon_vertices.max() < vertices.shape[1]
         )
     except LwaeError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, BadZipFile, zlib.error) as error:
         raise LwaeError(f"The data set {path} is damaged ({error}); prepare it again.") from error
     if not complete:
         raise LwaeError(f"The data set {path} is incomplete; prepare it again.")

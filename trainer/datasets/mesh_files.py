@@ -8,6 +8,7 @@ the next file repeats them.
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 import zipfile
@@ -29,6 +30,8 @@ UNREADABLE = (
     IndexError,
     EOFError,
     struct.error,
+    MemoryError,
+    OverflowError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -77,6 +80,8 @@ def _template(
     sizes: np.ndarray, corners: np.ndarray, vertex_count: int | None, uv=None, material=None
 ) -> Template | None:
     """Check indices; UVs may be given for each corner or each vertex."""
+    if any(np.asarray(numbers).dtype.kind == "f" and np.mod(numbers, 1).any() for numbers in (sizes, corners)):
+        raise ValueError("polygons are whole numbers of corners and vertices")
     sizes, corners = np.asarray(sizes, dtype=np.int64).ravel(), np.asarray(corners, dtype=np.int64).ravel()
     if len(sizes) == 0:
         return None
@@ -95,6 +100,10 @@ def _template(
         material = np.zeros(len(sizes), dtype=np.uint8)
     if len(material) != len(sizes):
         raise ValueError(f"there are {len(material)} materials for {len(sizes)} polygons")
+    if not np.isin(material, (0, 1)).all() or np.all(material):
+        raise ValueError("materials are 0 (skin) and 1 (eyes), and some polygons are skin")
+    if not np.isfinite(uv).all():
+        raise ValueError("some UVs are NaN or infinite")
     return Template(
         polygon_sizes=sizes.astype(np.int32),
         polygon_vertices=corners.astype(np.int32),
@@ -107,7 +116,8 @@ def _template(
 
 
 def _read_obj(path: Path) -> tuple[np.ndarray, Template | None]:
-    text = path.read_bytes().decode("latin-1").replace("\r\n", "\n").replace("\\\n", " ").replace("\t", " ")
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    text = content.decode("latin-1").replace("\r\n", "\n").replace("\\\n", " ").replace("\t", " ")
     groups: dict[str, list[str]] = {"v ": [], "vt": [], "f ": []}
     lines = [line.lstrip() for line in text.split("\n")]
     for line in lines:

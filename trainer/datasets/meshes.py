@@ -22,6 +22,7 @@ from .dataset import Dataset, Template, split_faces, write_dataset
 from .eyes import eye_polygons
 from .mesh_files import SUFFIXES, is_template
 from .outward import facing_outwards
+from .upright import upright
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ USUAL_FRONT = {"y": "z", "z": "-y", "-y": "-z"}  # Most tools; Blender; camera f
 COMPANIONS = (".mtl", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".tga", ".bmp", ".exr", ".webp")
 COMPANIONS += (".txt", ".md", ".csv", ".tsv", ".json", ".html", ".pdf", ".yaml", ".yml")
 FEWEST = 8
+FAR = 1000  # heads; beyond it positions are rounded to hundredths of a mm.
 BLOCK = 50
 
 
@@ -90,14 +92,22 @@ def prepare_meshes(
                 faces = correspondence.read(file)
                 count += len(faces)
                 for start in range(0, len(faces), BLOCK):
-                    scratch.write((faces[start : start + BLOCK] @ frame.T).astype(np.float32).tobytes())
+                    block = faces[start : start + BLOCK].astype(np.float64) @ frame.T
+                    # float32 has no digits left for the shape of a head that is far from the origin.
+                    centre = block.mean(axis=1, keepdims=True)
+                    if align:
+                        block -= centre
+                    elif np.abs(centre).max() > FAR * np.ptp(block[0], axis=0).max():
+                        raise LwaeError(f"{file} is too far from the origin to stay there; leave out --no-align.")
+                    scratch.write(block.astype(np.float32).tobytes())
             if count < FEWEST:
                 raise LwaeError(
                     f"{source} has {count} meshes; a model needs at least {FEWEST}, better hundreds."
                 )
             scratch.flush()
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
-            mean = _mean(faces, split_faces(count, seed)[0]) if align else faces[0]
+            mean = upright(_mean(faces, split_faces(count, seed)[0]), template) if align else faces[0]
+            _warn_of_coinciding(mean, template)
             if not template.polygon_material.any():
                 template.polygon_material[eye_polygons(mean, template)] = 1
             return write_dataset(
@@ -213,6 +223,18 @@ def _mean(faces: np.ndarray, train: np.ndarray) -> np.ndarray:
     for index in train:
         pose += faces[index] - faces[index].mean(axis=0, dtype=np.float64)
     return align_rigidly(mean[None], pose / len(train))[0].astype(np.float64)
+
+
+def _warn_of_coinciding(mean: np.ndarray, template: Template) -> None:
+    """Exporters split vertices where UVs or hard edges part, and the pieces then come apart as parts do."""
+    used = mean[np.unique(template.polygon_vertices)]
+    twice = len(used) - len(np.unique(used.round(4), axis=0))
+    if twice:
+        log.warning(
+            "%d vertices lie on others. If the mesh was split along UVs or hard edges, merge them by distance in all "
+            "meshes and prepare again: parts may tear there.",
+            twice,
+        )
 
 
 def _blocks(faces: np.ndarray, mean: np.ndarray | None) -> Iterator[np.ndarray]:

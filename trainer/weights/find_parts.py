@@ -55,6 +55,4 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **op
     lines.append(
         f"coverage {report['coverage']:.3f}, balance {report['balance']:.3f}; picture: {data}/weights.png"
     )
-    if empty := [name for name, part in zip(names, report["parts"], strict=True) if not part["vertices"]]:
-        lines.append(f"Nowhere strongest: {', '.join(empty)}; say fewer --parts.")
     return "\n".join(lines)

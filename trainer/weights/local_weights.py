@@ -15,6 +15,7 @@ from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
 from backend.errors import LwaeError
+from backend.lwae_file import MAX_PARTS
 from trainer.mesh.topology import (
     connected_components,
     mirror_map,
@@ -86,6 +87,8 @@ def local_weights(
         raise LwaeError(f"Unknown smoothing {smoothing!r}; use diffusion, seam or none.")
     if not sharpen > 0:  # NaN too
         raise LwaeError(f"The exponent that sharpens weights must be above 0, not {sharpen:g}.")
+    if parts > MAX_PARTS:
+        raise LwaeError(f"A model has at most {MAX_PARTS} parts, not {parts}; ask for fewer.")
     mean = mean_face(vertices)
     vote = votes(mean, triangles) if normalise else np.ones(len(mean))
     deviation = deviations(vertices, mean, vote if normalise else None)
@@ -108,11 +111,7 @@ def local_weights(
     share = np.zeros((len(mean), parts))
     share[used] = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
     label = share.argmax(axis=1)
-    if missing := parts - len(np.unique(label[share.max(axis=1) > 0])):
-        raise LwaeError(
-            f"{missing} of {parts} parts are nowhere the strongest; ask for fewer parts, another sparsity, or "
-            "sparsity on the vertices (W)."
-        )
+    _require_all(label[share.max(axis=1) > 0], parts)
     if one_place:
         share = keep_main_places(share, mean, triangles, vote)
     weights = sharpened(share, SEAM_SHARPEN if smoothing == "seam" else sharpen)
@@ -130,8 +129,17 @@ def local_weights(
     weights = partition_of_unity(weights)
     if image is not None and (alike := symmetric_weights(weights.T, image)) is not None:
         weights = alike.T
+    _require_all(weights.argmax(axis=1), parts)
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
+
+
+def _require_all(strongest: np.ndarray, parts: int) -> None:
+    if missing := parts - len(np.unique(strongest)):
+        raise LwaeError(
+            f"{missing} of {parts} parts are nowhere the strongest; ask for fewer parts, another sparsity, or "
+            "sparsity on the vertices (W). A mesh that is split into many pieces has to be merged first."
+        )
 
 
 def mean_face(vertices: np.ndarray) -> np.ndarray:

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A head that stands a little turned is turned to face along its own plane of symmetry."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from backend.errors import LwaeError
+from backend.similarity import fit_similarity, nearest_rotation
+from backend.symmetry import SIGNS, mirror_map
+
+from .dataset import Template
+
+log = logging.getLogger(__name__)
+
+ROUNDS = 3
+TOLD = 0.1  # degrees
+
+
+def upright(mean: np.ndarray, template: Template) -> np.ndarray:
+    """The mean face where its mirror image at x = 0 lies on itself, as far as it is symmetric.
+
+    Mirrored faces count in training; were they turned against the others, turning would be learned as a shape.
+
+    Args:
+        mean: float64 [N, 3] mm, about upright.
+
+    Returns:
+        float64 [N, 3]; the same where it has no mirror image.
+    """
+    turned = 0.0
+    for _ in range(ROUNDS):
+        try:
+            image = mirror_map(mean, template.polygon_sizes, template.polygon_vertices)
+        except LwaeError:
+            return mean
+        motion = to_mirror_image(mean, image)
+        turned += angle(motion.rotation) / 2
+        # Half of the way to it.
+        mean = mean @ nearest_rotation((np.eye(3) + motion.rotation).T).T
+        mean = mean - [(mean[:, 0].mean() + mean[image, 0].mean()) / 2, 0, 0]
+    if turned > TOLD:
+        log.info("Turned by %.1f degrees, so that left and right are mirror images.", turned)
+    return mean
+
+
+def to_mirror_image(mean: np.ndarray, image: np.ndarray):
+    """The rigid motion (`Similarity`) of a face [N, 3] to its mirror image, whose vertices `image` [N] names."""
+    return fit_similarity(mean, mean[image] * SIGNS, np.ones(len(mean)), scale=1.0)
+
+
+def angle(rotation: np.ndarray) -> float:
+    """Degrees that a rotation [3, 3] turns by."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))

@@ -446,6 +446,16 @@ def test_heads_far_from_the_origin_keep_their_shape(tmp_path):
     refused(tmp_path / "far", tmp_path / "out", "face0.obj", "--no-align", align=False)
 
 
+def test_vertices_without_polygons_do_not_align(tmp_path):
+    rng, faces = np.random.default_rng(2), make_faces()
+    posed = np.stack([face @ rotation(0.1 * rng.standard_normal(3)).T for face in faces])
+    alone = prepare_meshes(fill(tmp_path / "alone", y_up(posed)), tmp_path / "a")
+    beside = np.concatenate([posed, np.full((len(posed), 60, 3), [0, 0, 300.0])], axis=1)
+    data = prepare_meshes(fill(tmp_path / "beside", y_up(beside)), tmp_path / "b")
+    spread = [np.std(found.vertices[:, : len(HEAD)], axis=0).mean() for found in (alone, data)]
+    assert spread[1] == pytest.approx(spread[0], rel=0.01)
+
+
 def test_heads_that_look_aside_are_turned_to_the_front(tmp_path, caplog):
     turned = make_faces() @ rotation([0, 0, np.radians(2)]).T
     turned = turned - turned.mean(axis=(0, 1)) + [3, 0, 0]

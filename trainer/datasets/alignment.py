@@ -22,21 +22,27 @@ def frame_matrix(mm: float, up: str, front: str) -> np.ndarray:
     return mm * np.stack([np.cross(AXES[up], AXES[front]), -AXES[front], AXES[up]])
 
 
-def align_rigidly(faces: np.ndarray, reference: np.ndarray, rotate: bool = True) -> np.ndarray:
+ALL = slice(None)
+
+
+def align_rigidly(
+    faces: np.ndarray, reference: np.ndarray, rotate: bool = True, used: np.ndarray | slice = ALL
+) -> np.ndarray:
     """Move each face onto the reference with least squares, without scaling it (Kabsch 1976; Umeyama 1991).
 
     Args:
         faces: [B, N, 3].
         reference: [N, 3].
         rotate: also rotate; otherwise only the centroids are matched.
+        used: the vertices that count.
 
     Returns:
         float32 [B, N, 3].
     """
-    centre = reference.mean(axis=0)
-    centred = faces - faces.mean(axis=1, keepdims=True, dtype=np.float64)
+    centre = reference[used].mean(axis=0)
+    centred = faces - faces[:, used].mean(axis=1, keepdims=True, dtype=np.float64)
     if rotate:
-        rotations = nearest_rotation(np.einsum("bni,nj->bij", centred, reference - centre))
+        rotations = nearest_rotation(np.einsum("bni,nj->bij", centred[:, used], reference[used] - centre))
         centred = centred @ np.swapaxes(rotations, 1, 2)
     return (centred + centre).astype(np.float32)
 
@@ -49,14 +55,21 @@ def is_mirrored(first: np.ndarray, second: np.ndarray) -> bool:
     return np.linalg.det(u @ vt) < 0 and 1 - reflected**2 < (1 - rotated**2) / 4
 
 
-def mean_shape(vertices: np.ndarray, indices: np.ndarray, rounds: int = 5) -> np.ndarray:
-    """Generalised Procrustes mean of some faces without scaling (Gower 1975), float64 [N, 3], centred."""
+def mean_shape(
+    vertices: np.ndarray, indices: np.ndarray, rounds: int = 5, used: np.ndarray | slice = ALL
+) -> np.ndarray:
+    """Generalised Procrustes mean of some faces without scaling (Gower 1975), float64 [N, 3], centred.
+
+    Args:
+        used: the vertices that count.
+    """
     mean = vertices[indices[0]].astype(np.float64)
-    mean -= mean.mean(axis=0)
+    mean -= mean[used].mean(axis=0)
     for _ in range(rounds):
         total = np.zeros_like(mean)
         for start in range(0, len(indices), 100):
-            total += align_rigidly(vertices[indices[start : start + 100]], mean).sum(axis=0, dtype=np.float64)
+            block = align_rigidly(vertices[indices[start : start + 100]], mean, used=used)
+            total += block.sum(axis=0, dtype=np.float64)
         mean = total / len(indices)
-        mean -= mean.mean(axis=0)
+        mean -= mean[used].mean(axis=0)
     return mean

@@ -106,13 +106,14 @@ def prepare_meshes(
                 )
             scratch.flush()
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
-            mean = upright(_mean(faces, split_faces(count, seed)[0]), template) if align else faces[0]
+            used = np.unique(template.polygon_vertices)  # Others may be anywhere.
+            mean = upright(_mean(faces, split_faces(count, seed)[0], used), template) if align else faces[0]
             _warn_of_coinciding(mean, template)
             if not template.polygon_material.any():
                 template.polygon_material[eye_polygons(mean, template)] = 1
             return write_dataset(
                 path,
-                _blocks(faces, mean if align else None),
+                _blocks(faces, mean if align else None, used),
                 count,
                 template,
                 name=name or source.stem,
@@ -122,7 +123,9 @@ def prepare_meshes(
                 seed=seed,
             )
     except OSError as error:
-        raise LwaeError(f"Cannot write beside {path}: {error.strerror or error}; free some space.") from error
+        raise LwaeError(
+            f"Cannot write beside {path}: {error.strerror or error}; choose another folder, or free some space."
+        ) from error
 
 
 def _find(source: Path) -> tuple[list[Path], Path | None]:
@@ -216,13 +219,13 @@ def _guess_up(vertices: np.ndarray, template: Template) -> str:
     return likely[0]
 
 
-def _mean(faces: np.ndarray, train: np.ndarray) -> np.ndarray:
+def _mean(faces: np.ndarray, train: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Procrustes mean of the training faces, float64 [N, 3], centred, turned as these are on average."""
-    mean = mean_shape(faces, train)
+    mean = mean_shape(faces, train, used=used)
     pose = np.zeros(mean.shape)
     for index in train:
-        pose += faces[index] - faces[index].mean(axis=0, dtype=np.float64)
-    return align_rigidly(mean[None], pose / len(train))[0].astype(np.float64)
+        pose += faces[index] - faces[index, used].mean(axis=0, dtype=np.float64)
+    return align_rigidly(mean[None], pose / len(train), used=used)[0].astype(np.float64)
 
 
 def _warn_of_coinciding(mean: np.ndarray, template: Template) -> None:
@@ -237,7 +240,7 @@ def _warn_of_coinciding(mean: np.ndarray, template: Template) -> None:
         )
 
 
-def _blocks(faces: np.ndarray, mean: np.ndarray | None) -> Iterator[np.ndarray]:
+def _blocks(faces: np.ndarray, mean: np.ndarray | None, used: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(faces), BLOCK):
         block = np.asarray(faces[start : start + BLOCK])
-        yield block if mean is None else align_rigidly(block, mean)
+        yield block if mean is None else align_rigidly(block, mean, used=used)

@@ -34,12 +34,11 @@ def find_image(mean: np.ndarray, template: Template) -> np.ndarray | None:
     except LwaeError as error:
         log.info("Faces are not mirrored in training: %s", error)
         return None
-    motion = to_mirror_image(mean, image)
-    turned, moved = angle(motion.rotation) / 2, abs(float(np.mean(mean[:, 0] + mean[image, 0]))) / 2
+    turned, moved = angle(to_mirror_image(mean, image).rotation) / 2, abs(float(mean[:, 0].mean()))
     if turned > MOST_TURNED or moved > MOST_MOVED:
-        log.warning(
+        log.info(
             "Faces are not mirrored in training: they stand %.1f degrees and %.1f mm off their plane of symmetry. "
-            "`prepare meshes` without --no-align turns them.",
+            "Meshes are turned when they are prepared again, without --no-align.",
             turned,
             moved,
         )

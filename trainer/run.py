@@ -27,7 +27,7 @@ import torch
 from backend.errors import LwaeError
 from backend.files import atomic_folder, atomic_write
 from backend.local_network import LEAST_SIGMA
-from backend.lwae_file import load_model, save_model
+from backend.lwae_file import MAX_CODE, MAX_PARTS, load_model, save_model
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
 from backend.prior import Prior
@@ -263,6 +263,11 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
         network_config, arrays = network.config, network.export_arrays()
         _warn_of_mute_parts(arrays["gate"], part_names)
     size = sum(code_sizes)
+    if size > MAX_CODE or len(weights) > MAX_PARTS:
+        raise LwaeError(
+            f"{len(weights)} parts and {size:,} numbers for a face are more than a model holds ({MAX_PARTS}, "
+            f"{MAX_CODE:,}); train with a smaller code_size or latent, or find fewer parts."
+        )
     header = {
         "name": dataset.name,
         "preset": config["preset"],

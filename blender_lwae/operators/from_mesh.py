@@ -254,6 +254,8 @@ class LWAE_OT_make_editable(FromMesh, bpy.types.Operator):
             try:
                 yield encode_mesh(decoder, vertices, scale="any")
             except LwaeError as error:
+                if not np.isfinite(vertices).all():
+                    raise
                 raise LwaeError(f"{error} Or use Fit to Mesh, which takes any mesh of a head.") from error
 
         return (item.session_uid, model.hash, _digest(vertices)), run()

@@ -25,7 +25,7 @@ class Exporter:
 
     def __init__(self, kind: str, model: FaceModel, unit: str, scratch: Path):
         if kind == "glb":
-            need_addon("io_scene_gltf2", "glTF files")
+            need_addon("io_scene_gltf2", "glTF files need")
         self._kind, self._scale, self._scratch = kind, UNIT_SCALE[unit], scratch
         self._vertex_count = model.vertex_count
         self._polygon_count = len(model.polygon_sizes)
@@ -79,16 +79,16 @@ class Exporter:
 
 
 def need_addon(name: str, what: str) -> None:
-    """Switch on one of Blender's own add-ons for this session.
+    """Switch on one of Blender's own add-ons for this session, if it is off.
 
     Args:
-        what: it is needed for.
+        what: needs it: "glTF files need".
 
     Raises:
         LwaeError: when this Blender has none of that name.
     """
-    if addon_utils.enable(name) is None:
-        raise LwaeError(f"{what.capitalize()} need Blender's own add-on {name}, which does not start here.")
+    if not addon_utils.check(name)[1] and addon_utils.enable(name) is None:
+        raise LwaeError(f"{what} Blender's own add-on {name}, which does not start here.")
 
 
 def last_line(error: RuntimeError) -> str:

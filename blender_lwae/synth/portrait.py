@@ -27,7 +27,7 @@ class Portrait:
     """Photographs faces of one model: the same camera and light for each, so that sizes can be compared."""
 
     def __init__(self, model: FaceModel, size: int, scratch: Path):
-        need_addon("cycles", "pictures")
+        need_addon("cycles", "Pictures need")
         self._scratch = scratch
         self._stage = Stage(model)
         points = model.mean / MM_PER_METRE

@@ -66,7 +66,7 @@ class Job:
 
     def owns(self, name: str) -> bool:
         """Whether this shard, and no other, writes the file or folder `name`."""
-        if name.startswith(SCRATCH):  # of --jobs too
+        if name.startswith(SCRATCH):  # All are of this run where nobody else has a share: of --jobs too.
             return self.shards == 1 or name == f"{SCRATCH}{self.shard + 1}-of-{self.shards}"
         face = re.match(r"faces?_(\d+)\.", name)
         if face:

@@ -265,9 +265,12 @@ def test_gltf_and_cycles_are_switched_on_where_they_are_off(synth, addon, monkey
     for name in ("io_scene_gltf2", "cycles"):
         addon_utils.disable(name)
     assert synth("--count", 1, "--format", "glb", "--render", "--size", 32)[0] == 0
+    addon_utils.disable("io_scene_gltf2")
     monkeypatch.setattr(addon_utils, "enable", lambda name: None)
     assert synth("--count", 2, "--format", "glb", out="other")[0] == 1
-    assert "need Blender's own add-on io_scene_gltf2" in capfd.readouterr().err
+    assert "glTF files need Blender's own add-on io_scene_gltf2" in capfd.readouterr().err
+    monkeypatch.undo()
+    addon_utils.enable("io_scene_gltf2")
 
 
 def _loaded(path):

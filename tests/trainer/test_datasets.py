@@ -437,6 +437,10 @@ def test_one_mirrored_mesh(tmp_path):
     folder = fill(tmp_path / "lopsided", lopsided)
     (folder / "face7.obj").write_bytes(obj(lopsided[7] * [-1, 1, 1]))
     refused(folder, tmp_path / "out", folder / "face7.obj", "mirror image", folder / "face0.obj")
+    far = np.concatenate([lopsided, np.full((len(lopsided), 5, 3), 1e4)], axis=1)  # of no polygon
+    far[7, :-5] *= [-1, 1, 1]
+    folder = fill(tmp_path / "far", far)
+    refused(folder, tmp_path / "out", folder / "face7.obj", "mirror image")
 
 
 def test_heads_far_from_the_origin_keep_their_shape(tmp_path):
@@ -465,6 +469,7 @@ def test_heads_that_look_aside_are_turned_to_the_front(tmp_path, caplog):
     mean = data.vertices[:].mean(axis=0)
     image = find_image(mean, data.template)
     assert np.abs(mean - mean[image] * [-1, 1, 1]).max() < 0.5
+    caplog.set_level("INFO")
     assert find_image(mean @ rotation([0, 0, np.radians(1)]).T, data.template) is None
     assert "1.0 degrees and 0.0 mm off their plane of symmetry" in caplog.text
 

@@ -447,6 +447,14 @@ def test_ctrl_c_outside_training(monkeypatch, capsys, tmp_path):
     assert capsys.readouterr().err == "stopped\n"
 
 
+def test_codes_that_no_model_holds_leave_no_run(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("trainer.run.MAX_CODE", 3)
+    for preset in ("local", "paper"):
+        with pytest.raises(LwaeError, match="smaller code_size or latent"):
+            create_run(tmp_path / "run", data, preset, SMALL[preset])
+    assert not (tmp_path / "run").exists()
+
+
 def test_bad_input_gets_a_sentence(data, tmp_path, capsys):
     run = create_run(tmp_path / "run", data, "local", SMALL["local"])
     with pytest.raises(LwaeError, match="exists already"):

@@ -49,6 +49,7 @@ class Correspondence:
                 f"{template_file} is for more vertices than the {len(self.first)} of {file}; remove it."
             )
         self._require_finite(file, faces)
+        self._used = np.unique(template.polygon_vertices)  # Others may be anywhere.
         self._edges = polygon_edges(template.polygon_sizes, template.polygon_vertices)
         lengths = self._edge_lengths(self.first)
         self._edges = self._edges[lengths > 0]
@@ -126,7 +127,7 @@ class Correspondence:
         return np.linalg.norm(face[a].astype(np.float64) - face[b], axis=1)
 
     def _require_same_hand(self, file: Path, face: np.ndarray) -> None:
-        if is_mirrored(self.first, face):
+        if is_mirrored(self.first[self._used], face[self._used]):
             raise LwaeError(
                 f"{file} is a mirror image of {self._file} (an axis points the other way, as when handedness was "
                 "changed); export both in the same way."

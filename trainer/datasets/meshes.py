@@ -81,6 +81,7 @@ def prepare_meshes(
     first = correspondence.first
     template = facing_outwards(first, correspondence.template)
     frame, provenance = _frame(first, template, units, up, front)
+    used = np.unique(template.polygon_vertices)  # Others may be anywhere.
     if template is not correspondence.template:
         log.info("Polygons: turned, because those of the first mesh face inwards.")
         provenance += ", polygons turned to face outwards"
@@ -94,10 +95,10 @@ def prepare_meshes(
                 for start in range(0, len(faces), BLOCK):
                     block = faces[start : start + BLOCK].astype(np.float64) @ frame.T
                     # float32 has no digits left for the shape of a head that is far from the origin.
-                    centre = block.mean(axis=1, keepdims=True)
+                    centre = block[:, used].mean(axis=1, keepdims=True)
                     if align:
                         block -= centre
-                    elif np.abs(centre).max() > FAR * np.ptp(block[0], axis=0).max():
+                    elif np.abs(centre).max() > FAR * np.ptp(block[0, used], axis=0).max():
                         raise LwaeError(f"{file} is too far from the origin to stay there; leave out --no-align.")
                     scratch.write(block.astype(np.float32).tobytes())
             if count < FEWEST:
@@ -106,7 +107,6 @@ def prepare_meshes(
                 )
             scratch.flush()
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
-            used = np.unique(template.polygon_vertices)  # Others may be anywhere.
             mean = upright(_mean(faces, split_faces(count, seed)[0], used), template) if align else faces[0]
             _warn_of_coinciding(mean, template)
             if not template.polygon_material.any():

@@ -40,7 +40,7 @@ def upright(mean: np.ndarray, template: Template) -> np.ndarray:
         turned += angle(motion.rotation) / 2
         # Half of the way to it.
         mean = mean @ nearest_rotation((np.eye(3) + motion.rotation).T).T
-        mean = mean - [(mean[:, 0].mean() + mean[image, 0].mean()) / 2, 0, 0]
+        mean = mean - [mean[:, 0].mean(), 0, 0]
     if turned > TOLD:
         log.info("Turned by %.1f degrees, so that left and right are mirror images.", turned)
     return mean

@@ -15,7 +15,7 @@ from .decoder import Decoder
 from .errors import LwaeError
 from .map_fit import fit_code
 from .model import FaceModel
-from .similarity import Similarity, fit_similarity
+from .similarity import Similarity, fit_similarity, reflected_fit
 
 # Millimetres per unit of what people model heads in; decimetres are MakeHuman's.
 UNITS = {"mm": 1.0, "cm": 10.0, "inches": 25.4, "dm": 100.0, "m": 1000.0}
@@ -115,17 +115,15 @@ def _first_pose(model: FaceModel, vertices: np.ndarray, weights: np.ndarray, sca
     sizes = np.sqrt(share @ np.sum(centred**2, axis=1)), np.sqrt(share @ np.sum(mean**2, axis=1))
     if not (sizes[0] > 1e-9 * np.abs(vertices).max() and sizes[1] > 0):
         raise LwaeError("All vertices that have weight lie in one point, which is no shape to encode; add others.")
-    u, lengths, vt = np.linalg.svd((centred * share[:, None]).T @ mean / np.prod(sizes))
-    mirrored = np.linalg.det(u @ vt) < 0
-    by_reflection, by_rotation = lengths.sum(), lengths.sum() - 2 * mirrored * lengths[2]
+    lengths, mirrored = reflected_fit((centred * share[:, None]).T @ mean / np.prod(sizes))
     if lengths[1] < 1e-4 * lengths[0]:
         raise LwaeError("All vertices that have weight lie on one line, which leaves the orientation open; add others.")
-    if by_reflection < LEAST_CORRELATION:
+    if lengths.sum() < LEAST_CORRELATION:
         raise LwaeError(
             "The mesh does not have the shape of a face of this model: its vertices are in another order, or missing "
             "ones are not left out (weight 0)."
         )
-    if 1 - by_reflection**2 < (1 - by_rotation**2) / 4:
+    if mirrored:
         raise LwaeError(
             "The mesh is mirrored (an axis points the other way, as when handedness was changed); negate its X "
             "coordinates."

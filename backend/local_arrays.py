@@ -59,7 +59,7 @@ def check_shapes(arrays: dict, expected: dict[str, tuple], what: str) -> None:
 
 
 def check_vertices(model: FaceModel, vertices: np.ndarray) -> None:
-    if vertices.dtype.kind not in "iu" or vertices.dtype.itemsize > 8 or vertices.dtype == np.uint64:
+    if vertices.dtype.kind not in "iu" or vertices.dtype == np.uint64:
         raise LwaeError("its network's vertices are no numbers of vertices.")
     if len(vertices) and not 0 <= vertices.min() <= vertices.max() < model.vertex_count:
         raise LwaeError("its network names a vertex that does not exist.")

@@ -53,6 +53,20 @@ def nearest_rotation(covariance: np.ndarray) -> np.ndarray:
     return np.swapaxes(u @ vt, -1, -2)
 
 
+def reflected_fit(covariance: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Whether one of two shapes fits the other much better when it is reflected: its squared distance is a quarter.
+
+    Args:
+        covariance: [3, 3], sums of source_i target_j over centred points, each shape of norm 1.
+
+    Returns:
+        The singular values [3], whose sum is the correlation of the best fit, reflected or not, and the answer.
+    """
+    u, lengths, vt = np.linalg.svd(covariance)
+    best, rotated = lengths.sum(), lengths.sum() - 2 * lengths[2]
+    return lengths, bool(np.linalg.det(u @ vt) < 0 and 1 - best**2 < (1 - rotated**2) / 4)
+
+
 def fit_similarity(
     source: np.ndarray, target: np.ndarray, weights: np.ndarray, scale: float | None = None
 ) -> Similarity:

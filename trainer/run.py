@@ -188,8 +188,8 @@ def open_run(path: Path) -> Run:
         # Options that are newer than the run stand for what it did.
         before = local_preset.BEFORE if config["preset"] == "local" else {}
         config = {**DEFAULTS[config["preset"]], **before, **config, "dataset": str(Path(config["dataset"]))}
-        if not (isinstance(config.get("faces") or {}, dict) and isinstance(config.get("weights_command") or "", str)):
-            raise TypeError("faces, weights_command")
+        if not isinstance(config.get("weights_command") or "", str):
+            raise TypeError("weights_command")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LwaeError(f"{path} is not a run; make one with `python -m trainer train`.") from error
     _check_options(config)

@@ -47,10 +47,10 @@ class Portrait:
         """
         self._stage.show(vertices, "face")
         unfinished = self._scratch / path.name
-        # A template since 5.0, where braces name variables.
-        doubled = bpy.app.version >= (5, 0)
-        shown = str(unfinished).replace("{", "{{").replace("}", "}}") if doubled else str(unfinished)
-        self._stage.scene.render.filepath = shown
+        target = str(unfinished)
+        if bpy.app.version >= (5, 0):  # A template, where braces name variables.
+            target = target.replace("{", "{{").replace("}", "}}")
+        self._stage.scene.render.filepath = target
         try:
             bpy.ops.render.render(write_still=True, scene=self._stage.scene.name)
         except RuntimeError as error:

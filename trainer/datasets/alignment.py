@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from backend.similarity import nearest_rotation
+from backend.similarity import nearest_rotation, reflected_fit
 
 AXES = {
     sign + axis: (-1.0 if sign else 1.0) * np.eye(3)[i] for sign in ("", "-") for i, axis in enumerate("xyz")
@@ -50,9 +50,7 @@ def align_rigidly(
 def is_mirrored(first: np.ndarray, second: np.ndarray) -> bool:
     """Whether two shapes [N, 3] in correspondence fit much better when one of them is reflected."""
     shapes = [shape.astype(np.float64) - shape.mean(axis=0, dtype=np.float64) for shape in (first, second)]
-    u, lengths, vt = np.linalg.svd(shapes[0].T @ shapes[1] / np.prod([np.linalg.norm(shape) for shape in shapes]))
-    reflected, rotated = lengths.sum(), lengths.sum() - 2 * lengths[2]
-    return np.linalg.det(u @ vt) < 0 and 1 - reflected**2 < (1 - rotated**2) / 4
+    return reflected_fit(shapes[0].T @ shapes[1] / np.prod([np.linalg.norm(shape) for shape in shapes]))[1]
 
 
 def mean_shape(

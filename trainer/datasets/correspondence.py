@@ -24,6 +24,7 @@ class Correspondence:
     Attributes:
         first: float [N, 3] as in the file.
         template: the polygons of all.
+        used: the vertices that polygons name; others may be anywhere.
     """
 
     def __init__(self, file: Path, template_file: Path | None):
@@ -49,7 +50,7 @@ class Correspondence:
                 f"{template_file} is for more vertices than the {len(self.first)} of {file}; remove it."
             )
         self._require_finite(file, faces)
-        self._used = np.unique(template.polygon_vertices)  # Others may be anywhere.
+        self.used = np.unique(template.polygon_vertices)
         self._edges = polygon_edges(template.polygon_sizes, template.polygon_vertices)
         lengths = self._edge_lengths(self.first)
         self._edges = self._edges[lengths > 0]
@@ -127,7 +128,7 @@ class Correspondence:
         return np.linalg.norm(face[a].astype(np.float64) - face[b], axis=1)
 
     def _require_same_hand(self, file: Path, face: np.ndarray) -> None:
-        if is_mirrored(self.first[self._used], face[self._used]):
+        if is_mirrored(self.first[self.used], face[self.used]):
             raise LwaeError(
                 f"{file} is a mirror image of {self._file} (an axis points the other way, as when handedness was "
                 "changed); export both in the same way."

@@ -78,10 +78,9 @@ def prepare_meshes(
     options += [] if align else ["--no-align"]
     files, template_file = _find(source)
     correspondence = Correspondence(files[0], template_file)
-    first = correspondence.first
+    first, used = correspondence.first, correspondence.used
     template = facing_outwards(first, correspondence.template)
     frame, provenance = _frame(first, template, units, up, front)
-    used = np.unique(template.polygon_vertices)  # Others may be anywhere.
     if template is not correspondence.template:
         log.info("Polygons: turned, because those of the first mesh face inwards.")
         provenance += ", polygons turned to face outwards"
@@ -108,7 +107,7 @@ def prepare_meshes(
             scratch.flush()
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
             mean = upright(_mean(faces, split_faces(count, seed)[0], used), template) if align else faces[0]
-            _warn_of_coinciding(mean, template)
+            _warn_of_coinciding(mean[used])
             if not template.polygon_material.any():
                 template.polygon_material[eye_polygons(mean, template)] = 1
             return write_dataset(
@@ -228,10 +227,9 @@ def _mean(faces: np.ndarray, train: np.ndarray, used: np.ndarray) -> np.ndarray:
     return align_rigidly(mean[None], pose / len(train), used=used)[0].astype(np.float64)
 
 
-def _warn_of_coinciding(mean: np.ndarray, template: Template) -> None:
+def _warn_of_coinciding(vertices: np.ndarray) -> None:
     """Exporters split vertices where UVs or hard edges part, and the pieces then come apart as parts do."""
-    used = mean[np.unique(template.polygon_vertices)]
-    twice = len(used) - len(np.unique(used.round(4), axis=0))
+    twice = len(vertices) - len(np.unique(vertices.round(4), axis=0))
     if twice:
         log.warning(
             "%d vertices lie on others. If the mesh was split along UVs or hard edges, merge them by distance in all "

@@ -8,14 +8,13 @@ import logging
 import numpy as np
 
 from backend.errors import LwaeError
-from backend.similarity import fit_similarity, nearest_rotation
+from backend.similarity import Similarity, fit_similarity, nearest_rotation
 from backend.symmetry import SIGNS, mirror_map
 
 from .dataset import Template
 
 log = logging.getLogger(__name__)
 
-ROUNDS = 3
 TOLD = 0.1  # degrees
 
 
@@ -30,24 +29,21 @@ def upright(mean: np.ndarray, template: Template) -> np.ndarray:
     Returns:
         float64 [N, 3]; the same where it has no mirror image.
     """
-    turned = 0.0
-    for _ in range(ROUNDS):
-        try:
-            image = mirror_map(mean, template.polygon_sizes, template.polygon_vertices)
-        except LwaeError:
-            return mean
-        motion = to_mirror_image(mean, image)
-        turned += angle(motion.rotation) / 2
-        # Half of the way to it.
-        mean = mean @ nearest_rotation((np.eye(3) + motion.rotation).T).T
-        mean = mean - [mean[:, 0].mean(), 0, 0]
+    try:
+        image = mirror_map(mean, template.polygon_sizes, template.polygon_vertices)
+    except LwaeError:
+        return mean
+    rotation = to_mirror_image(mean, image).rotation
+    turned = angle(rotation) / 2
     if turned > TOLD:
         log.info("Turned by %.1f degrees, so that left and right are mirror images.", turned)
-    return mean
+    # Half of the way to the mirror image, which comes the other half.
+    mean = mean @ nearest_rotation((np.eye(3) + rotation).T).T
+    return mean - [mean[:, 0].mean(), 0, 0]
 
 
-def to_mirror_image(mean: np.ndarray, image: np.ndarray):
-    """The rigid motion (`Similarity`) of a face [N, 3] to its mirror image, whose vertices `image` [N] names."""
+def to_mirror_image(mean: np.ndarray, image: np.ndarray) -> Similarity:
+    """The rigid motion of a face [N, 3] to its mirror image, whose vertices `image` [N] names."""
     return fit_similarity(mean, mean[image] * SIGNS, np.ones(len(mean)), scale=1.0)
 
 

@@ -100,7 +100,10 @@ def team(device: str) -> Iterator[Team]:
     Raises:
         LwaeError: when they do not find one another.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    size = os.environ.get("WORLD_SIZE", "1")
+    if not size.isdecimal():
+        raise LwaeError(f"The environment variable WORLD_SIZE is {size!r}, and no number of processes; unset it.")
+    if int(size) < 2:
         yield ALONE
         return
     if distributed.is_initialized():

@@ -155,6 +155,12 @@ l 1 2
     assert read_mesh(tmp_path / "b.obj")[1].uv.shape == (0, 2)
 
 
+def test_obj_with_texture_coordinates_of_one_number(tmp_path):
+    text = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0.5 # u\nvt 1 0.25 0\nf 1/1 2/2 3/1\n"
+    (tmp_path / "a.obj").write_text(text)
+    np.testing.assert_allclose(read_mesh(tmp_path / "a.obj")[1].uv, [[0.5, 0], [1, 0.25], [0.5, 0]])
+
+
 def test_ply_with_texture_coordinates_of_corners(tmp_path):
     header = (
         "ply\nformat ascii 1.0\nelement vertex 3\nproperty double x\nproperty double y\nproperty double z\n"

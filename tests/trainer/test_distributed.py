@@ -15,7 +15,7 @@ import torch.multiprocessing as mp
 from backend.errors import LwaeError
 from tests.trainer.test_training import ROOT, SMALL, data, parameters  # noqa: F401 (a fixture)
 from trainer import training
-from trainer.distributed import Team
+from trainer.distributed import Team, team
 from trainer.run import create_run, open_run
 
 OPTIONS = {
@@ -118,3 +118,9 @@ def test_shares_of_a_batch_are_whole_pairs():
     with pytest.raises(LwaeError, match="multiple of 6"):
         Team(0, 3).check_batch(8)
     Team().check_batch(7)
+
+
+def test_a_number_of_processes_that_is_none(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(LwaeError, match="WORLD_SIZE is 'two', and no number of processes; unset it"), team("cpu"):
+        pass

@@ -130,7 +130,8 @@ def _read_obj(path: Path) -> tuple[np.ndarray, Template | None]:
     sizes, corners, uv_index = _obj_polygons(faces, _obj_counts(lines) if relative else None)
     uv = None
     if uv_index is not None:
-        coordinates = _table(groups["vt"], 2, skip=1)
+        # A texture coordinate may be one number: the other one is 0 then.
+        coordinates = _table([f"{line.partition('#')[0]} 0" for line in groups["vt"]], 2, skip=1)
         if uv_index.min() < 0 or uv_index.max() >= len(coordinates):
             raise ValueError("a polygon names a UV that is not there")
         uv = coordinates[uv_index]

@@ -9,9 +9,10 @@ from torch import nn
 from torch.nn import functional
 
 from .borders import DIRECTIONS, border_columns, border_energies, border_pairs, border_strength
-from .local_arrays import part_arrays, residual_arrays
+from .local_arrays import part_arrays, residual_arrays, tail_arrays
 from .local_network import encoder_matrices
 from .model import FaceModel
+from .residual_blocks import slices
 
 GRADIENT_STEPS = 2  # of the encoder's iteration that gradients pass through.
 
@@ -90,7 +91,7 @@ class LocalNetwork(nn.Module):
         self.part_slices = [model.part_slice(k) for k in range(model.part_count)]
         self.register_buffer("mean", torch.as_tensor(model.mean), persistent=False)
         self.register_buffer("mass", torch.as_tensor(model.network["mass"], dtype=torch.float64), persistent=False)
-        names = "inverse_gram", "residual_codes", "shift_codes"
+        names = "solver", "residual_codes", "shift_codes"
         for name, matrix in zip(names, encoder_matrices(model), strict=True):
             self.register_buffer(name, torch.as_tensor(matrix), persistent=False)
         parts = [part_arrays(model, k) for k in range(model.part_count)]
@@ -98,6 +99,12 @@ class LocalNetwork(nn.Module):
             basis = torch.as_tensor(basis).reshape(len(basis), -1)
             self.register_buffer(f"basis{k}", basis, persistent=False)
             self.register_buffer(f"vertices{k}", torch.as_tensor(vertices).long(), persistent=False)
+        tails, matrix = tail_arrays(model)
+        self.tail_runs = slices(len(basis) for _, basis in tails)
+        self.register_buffer("lift", torch.as_tensor(matrix.T.copy()), persistent=False)
+        for k, (_, basis) in enumerate(tails):
+            basis = torch.as_tensor(basis).reshape(len(basis), 3 * basis.shape[1])
+            self.register_buffer(f"tail{k}", basis, persistent=False)
         self.shift = BorderShift(model, parts) if border_pairs(model) else None
         columns = np.arange(model.code_size)
         self.residuals = nn.ModuleList(
@@ -113,10 +120,13 @@ class LocalNetwork(nn.Module):
         """Codes [B, D] to vertices [B, N, 3] in mm."""
         result = self.mean.repeat(len(codes), 1, 1)
         amounts = self.shift.amounts(codes) if self.shift else None
+        of_tails = codes @ self.lift
         for k, columns in enumerate(self.part_slices):
             term = (codes[:, columns] @ self.get_buffer(f"basis{k}")).reshape(len(codes), -1, 3)
             if self.shift:
                 term = term * self.shift.factor(amounts, k)
+            if of_tails.shape[1]:
+                term = term + (of_tails[:, self.tail_runs[k]] @ self.get_buffer(f"tail{k}")).reshape(term.shape)
             result.index_add_(1, self.get_buffer(f"vertices{k}"), term)
         for block in self.residuals:
             result.index_add_(1, block.vertices, block(codes))
@@ -126,11 +136,12 @@ class LocalNetwork(nn.Module):
         """Vertices [B, N, 3] in mm, in the model's frame, to codes [B, D]."""
         # In float64 as in NumPy: neighbouring bases are alike, so their Gram matrix is badly conditioned.
         weighted = (vertices - self.mean).double() * self.mass[:, None]
-        projected = []
+        of_parts, of_tails = [], []
         for k in range(len(self.part_slices)):
             own = weighted.index_select(1, self.get_buffer(f"vertices{k}")).flatten(1)
-            projected.append(own @ self.get_buffer(f"basis{k}").double().T)
-        closed_form = (torch.cat(projected, dim=1) @ self.inverse_gram).to(vertices.dtype)
+            of_parts.append(own @ self.get_buffer(f"basis{k}").double().T)
+            of_tails.append(own @ self.get_buffer(f"tail{k}").double().T)
+        closed_form = (torch.cat([*of_parts, *of_tails], dim=1) @ self.solver).to(vertices.dtype)
         iterations = self.iterations if len(self.residuals) or self.shift else 0
         codes = closed_form
         # Steps shrink what came before them, and so its gradient.

@@ -29,7 +29,6 @@ from backend.files import atomic_folder, atomic_write
 from backend.local_network import LEAST_SIGMA
 from backend.lwae_file import MAX_CODE, MAX_PARTS, load_model, save_model
 from backend.model import FaceModel
-from backend.numpy_decoder import NumpyDecoder
 from backend.prior import Prior
 from backend.torch_decoder import torch_network
 from trainer.mesh.topology import triangulate
@@ -39,13 +38,15 @@ from .closed_form import local_arrays
 from .datasets.dataset import Dataset, load_dataset
 from .latent import fit_latent
 from .mirror import find_image, symmetric_mean
+from .tails import leave_residual, with_tails
 from .weights.seams import symmetric_weights
 from .weights.weights_file import load_weights, weights_command
 
 log = logging.getLogger(__name__)
 
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
-LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2, "sigma_n": LEAST_SIGMA}
+LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")}
+LEAST |= {"batch_size": 2, "sigma_n": LEAST_SIGMA, "tail_penalty": 1e-6}
 MOST = {"dropout": 0.9, "border_strength": 1.0, "seed": 2**63 - 1, "latent": 4096, "order": 100}
 CHECKPOINT = {"network", "optimiser", "epoch", "batch", "sums", "history"}
 CHOICES = {"optimiser": ("adamw", "sgd"), "schedule": ("cosine", "exponential")}
@@ -293,6 +294,9 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     )
     if config["preset"] == "paper":
         return model  # The codes of a random network say nothing of the faces: no prior, no controls yet.
+    codes = leave_residual(model, faces)  # and from here on what is left of them
+    if config["tails"]:
+        model = with_tails(model, faces, codes, config["tails"], config["tail_penalty"], image)
     model = _with_residual_blocks(model, faces, config, image)
     del faces
     return fit_latent(model, dataset, image)
@@ -310,16 +314,10 @@ def _warn_of_mute_parts(gate: np.ndarray, part_names: list[str]) -> None:
         )
 
 
-def _with_residual_blocks(
-    model: FaceModel, displacements: np.ndarray, config: dict, image: np.ndarray | None
-) -> FaceModel:
-    """The model with residual blocks; of the displacements [S, N, 3] remains what the closed form leaves."""
-    decoder = NumpyDecoder(model)
-    for start in range(0, len(displacements), 64):
-        block = displacements[start : start + 64]
-        block -= decoder.decode(decoder.encode(model.mean + block)) - model.mean
+def _with_residual_blocks(model: FaceModel, residual: np.ndarray, config: dict, image: np.ndarray | None) -> FaceModel:
+    """The model with residual blocks for what it leaves of the training faces, [S, N, 3] mm."""
     rng = np.random.default_rng(np.random.SeedSequence([config["seed"], 0xB10C]))
-    blocks, arrays = local_preset.residual_blocks(model.weights, model.code_sizes, config, displacements, rng, image)
+    blocks, arrays = local_preset.residual_blocks(model.weights, model.code_sizes, config, residual, rng, image)
     network = {**model.header["network"], "residuals": blocks}
     return dataclasses.replace(model, header={**model.header, "network": network}, network=model.network | arrays)
 

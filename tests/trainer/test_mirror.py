@@ -117,7 +117,7 @@ def test_trained_blocks_give_mirrored_fields_for_mirrored_codes(data, tmp_path, 
     # Without the rule they prefer a side.
     network = torch_network(model)
     for block in network.residuals:
-        torch.nn.init.normal_(block.weight1)
+        torch.nn.init.normal_(block.weight1, std=2)
     with torch.no_grad():
         fields = [network.decode(torch.from_numpy(code)).numpy() for code in codes]
         assert np.abs(mirror_images(fields[0], image) - fields[1]).max() > 0.1

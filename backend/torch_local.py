@@ -14,6 +14,7 @@ from .local_network import encoder_matrices
 from .model import FaceModel
 
 GRADIENT_STEPS = 2  # of the encoder's iteration that gradients pass through.
+NO_FLOAT64 = ("mps",)  # Kinds of devices; for these the processor computes what needs it.
 
 
 class ResidualBlock(nn.Module):
@@ -89,10 +90,11 @@ class LocalNetwork(nn.Module):
         self.iterations = int(config["encoder_iterations"])
         self.part_slices = [model.part_slice(k) for k in range(model.part_count)]
         self.register_buffer("mean", torch.as_tensor(model.mean), persistent=False)
-        self.register_buffer("mass", torch.as_tensor(model.network["mass"], dtype=torch.float64), persistent=False)
+        mass = torch.as_tensor(model.network["mass"], dtype=torch.float64)
+        self.register_buffer("mass", _bits(mass), persistent=False)
         names = "inverse_gram", "residual_codes", "shift_codes"
         for name, matrix in zip(names, encoder_matrices(model), strict=True):
-            self.register_buffer(name, torch.as_tensor(matrix), persistent=False)
+            self.register_buffer(name, _bits(torch.as_tensor(matrix)), persistent=False)
         parts = [part_arrays(model, k) for k in range(model.part_count)]
         for k, (vertices, basis) in enumerate(parts):
             basis = torch.as_tensor(basis).reshape(len(basis), -1)
@@ -125,12 +127,14 @@ class LocalNetwork(nn.Module):
     def encode(self, vertices: torch.Tensor) -> torch.Tensor:
         """Vertices [B, N, 3] in mm, in the model's frame, to codes [B, D]."""
         # In float64 as in NumPy: neighbouring bases are alike, so their Gram matrix is badly conditioned.
-        weighted = (vertices - self.mean).double() * self.mass[:, None]
+        exact = "cpu" if vertices.device.type in NO_FLOAT64 else vertices.device
+        mass, inverse_gram = (bits.to(exact).view(torch.float64) for bits in (self.mass, self.inverse_gram))
+        weighted = (vertices - self.mean).to(exact).double() * mass[:, None]
         projected = []
         for k in range(len(self.part_slices)):
-            own = weighted.index_select(1, self.get_buffer(f"vertices{k}")).flatten(1)
-            projected.append(own @ self.get_buffer(f"basis{k}").double().T)
-        closed_form = (torch.cat(projected, dim=1) @ self.inverse_gram).to(vertices.dtype)
+            own = weighted.index_select(1, self.get_buffer(f"vertices{k}").to(exact)).flatten(1)
+            projected.append(own @ self.get_buffer(f"basis{k}").to(exact).double().T)
+        closed_form = (torch.cat(projected, dim=1) @ inverse_gram).to(vertices.dtype).to(vertices.device)
         iterations = self.iterations if len(self.residuals) or self.shift else 0
         codes = closed_form
         # Steps shrink what came before them, and so its gradient.
@@ -157,3 +161,8 @@ class LocalNetwork(nn.Module):
             for index, block in enumerate(self.residuals)
             for name, parameter in block.named_parameters()
         }
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """float64 as integers of the same bits, which go to every device; others as they are."""
+    return tensor.view(torch.int64) if tensor.dtype == torch.float64 else tensor

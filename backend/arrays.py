@@ -9,7 +9,7 @@ from .errors import LwaeError
 
 
 def typed(arrays: dict[str, np.ndarray], name: str, dtype: type, dimensions: int) -> np.ndarray:
-    """An array as `dtype`; an integer one must hold integers of that range.
+    """An array as `dtype` in C order; an integer one must hold integers of that range.
 
     Raises:
         LwaeError: when it is missing, or has another number of dimensions or other numbers.
@@ -23,4 +23,4 @@ def typed(arrays: dict[str, np.ndarray], name: str, dtype: type, dimensions: int
         limits = np.iinfo(dtype)
         if array.dtype.kind not in "iu" or (array.size and not limits.min <= array.min() <= array.max() <= limits.max):
             raise LwaeError(f"the array {name!r} does not hold small integers.")
-    return array.astype(dtype)
+    return np.ascontiguousarray(array, dtype=dtype)

@@ -13,6 +13,8 @@ import numpy as np
 
 from .errors import LwaeError
 
+LONGEST_ROW = 4096  # `_neighbours` has an entry for each number of a row; no mesh needs as many.
+
 
 class SparseRows:
     """A sparse matrix in CSR form that multiplies dense vertex features.
@@ -38,6 +40,7 @@ class SparseRows:
             and self.indptr[0] == 0
             and self.indptr[-1] == len(self.indices) == len(self.data)
             and (np.diff(self.indptr) >= 0).all()
+            and np.diff(self.indptr).max(initial=0) <= min(columns, LONGEST_ROW)
             and (self.indices >= 0).all()
             and (self.indices < columns).all()
             and np.isfinite(self.data).all()

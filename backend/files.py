@@ -18,12 +18,12 @@ from .errors import LwaeError
 def file_stem(name: str) -> str:
     """A file name without suffix that all operating systems take, as like a name as possible; may be empty.
 
-    Letters of all scripts stay. Windows' device names get an underscore.
+    Letters of all scripts stay. Windows' device names, which end at the first dot there, get an underscore.
     """
     stem = re.sub(r'[\\/:*?"<>|\x00-\x1f]', "_", name).strip(" .")
     # File systems count bytes; a cut may leave half a letter, or end at a space.
     stem = stem.encode(errors="ignore")[:100].decode(errors="ignore").rstrip(" .")
-    return f"{stem}_" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", stem) else stem
+    return re.sub(r"(?i)^(con|prn|aux|nul|(?:com|lpt)[\d¹²³])(?= *\.|$)", r"\1_", stem)
 
 
 REMEDIES = {
@@ -32,6 +32,13 @@ REMEDIES = {
     "choose another name": (errno.ENAMETOOLONG, errno.ENOTEMPTY, errno.EEXIST, errno.EISDIR),
     "choose another folder": (errno.ENOTDIR,),
 }
+
+
+def _beside(path: Path) -> Path:
+    """Where what will be at `path` is made."""
+    if not path.name:
+        raise LwaeError(f"Cannot write {path}: it ends without a name; add one.")
+    return path.with_name(f".{path.name}.{os.getpid()}.part")
 
 
 def _refusal(path: Path, error: OSError) -> LwaeError:
@@ -51,10 +58,10 @@ def atomic_write(
     is as it was and the file beside it is gone.
 
     Raises:
-        LwaeError: when the operating system refuses (no space, no permission, no such folder).
+        LwaeError: when `path` has no name, or the system refuses (no space, no permission, no such folder).
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = _beside(path)
     try:
         try:
             with open(beside, mode, **open_options) as stream:
@@ -77,10 +84,10 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     Yields a folder beside `path`, of this process alone: renamed at the end, removed when anything fails.
 
     Raises:
-        LwaeError: when the operating system refuses, or somebody else has made `path` meanwhile.
+        LwaeError: when `path` has no name, the operating system refuses, or somebody else has made `path` meanwhile.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = _beside(path)
     try:
         shutil.rmtree(beside, ignore_errors=True)
         try:

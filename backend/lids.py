@@ -23,6 +23,7 @@ AROUND = 1.15  # Lids are looked for within so many eyeball radii.
 PLATEAU, REACH = 3.0, 9.0  # mm around a point that move as it does, and from where on nothing does.
 GRID = 96  # Cells across an eyeball, and one around it that holds nothing.
 PASSES = 6
+BLOCK = 64  # Watched points whose distances from the skin are in memory together.
 # Points on each triangle: corners and middles of its sides.
 POINTS = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0, 0.5, 0.5), (0.5, 0, 0.5)])
 
@@ -174,12 +175,13 @@ def _watch(mean: np.ndarray, ball: np.ndarray, surface: np.ndarray, skin: np.nda
     outer = (normal[:, 1] < 0) & (middle[:, 1] < front_height(middle[:, [0, 2]], corners) + 1e-3)
     lid, corners = np.unique(close[outer], return_inverse=True)
     corners = np.repeat(corners.reshape(-1, 3), len(POINTS), axis=0)
-    shares = np.zeros((len(corners), len(lid)))
-    np.put_along_axis(shares, corners, np.tile(POINTS, (int(outer.sum()), 1)), axis=1)
-    _, first = np.unique(shares @ np.arange(1, len(lid) + 1) ** 1.5, return_index=True)
-    points = shares[first]  # Neighbouring triangles share corners and sides.
+    shares = np.tile(POINTS, (int(outer.sum()), 1))
+    # Neighbouring triangles share corners and sides.
+    _, first = np.unique((shares * (corners + 1) ** 1.5).sum(axis=1), return_index=True)
+    corners, shares = lid[corners[first]], shares[first]
+    points = np.einsum("sc,scx->sx", shares, mean[corners])
 
-    places = (points @ mean[lid] - centre) / half
+    places = (points - centre) / half
     gap = half[1] * (front[_cells(places[:, 0]), _cells(places[:, 2])] - places[:, 1])
     # Beside the ball on the mean face counts too: a ball that moves aside comes to lie behind it.
     watched = (gap >= WATCHED) & ((gap <= DEEP) | np.isinf(gap))
@@ -187,18 +189,20 @@ def _watch(mean: np.ndarray, ball: np.ndarray, surface: np.ndarray, skin: np.nda
         return None
     points, gap = points[watched], np.where(np.isinf(gap), 0, gap)[watched]
     near = np.setdiff1d(np.unique(skin), ball)
-    near = near[np.linalg.norm(mean[near] - centre, axis=1) < 2 * AROUND * half.max() + REACH]
-    away = np.linalg.norm((points @ mean[lid])[:, None] - mean[near], axis=2)
-    fall = np.clip((away - PLATEAU) / (REACH - PLATEAU), 0, 1)
-    influence = 1 - fall * fall * (3 - 2 * fall)
+    inside = (mean[near] > points.min(axis=0) - REACH) & (mean[near] < points.max(axis=0) + REACH)
+    near = near[inside.all(axis=1)]
+    influence = np.empty((len(points), len(near)), np.float32)
+    for start in range(0, len(points), BLOCK):
+        offsets = points[start : start + BLOCK, :, None] - mean[near].T
+        fall = np.clip((np.sqrt((offsets**2).sum(axis=1)) - PLATEAU) / (REACH - PLATEAU), 0, 1)
+        influence[start : start + BLOCK] = 1 - fall * fall * (3 - 2 * fall)
     moves = influence.any(axis=0)
-    corners = np.argpartition(points, len(lid) - 3, axis=1)[:, -3:]  # All others have no share.
     return Eye(
         ball=ball,
         front=front,
-        corners=lid[corners],
-        shares=np.take_along_axis(points, corners, axis=1).astype(np.float32),
+        corners=corners[watched],
+        shares=shares[watched].astype(np.float32),
         wanted=(CLEARANCE * np.clip(gap / WATCHED - 1, 0, 1)).astype(np.float32),
         skin=near[moves],
-        influence=influence[:, moves].astype(np.float32),
+        influence=influence[:, moves],
     )

@@ -52,8 +52,8 @@ def residual_arrays(model: FaceModel, index: int) -> dict[str, np.ndarray]:
     prefix = f"residual{index}/"
     arrays = {name.removeprefix(prefix): a for name, a in model.network.items() if name.startswith(prefix)}
     parts = model.header["network"]["residuals"][index]["parts"]
-    if not parts or not set(parts) <= set(range(model.part_count)):
-        raise LwaeError(f"residual block {index} belongs to no part.")
+    if not parts or len(set(parts)) < len(parts) or not set(parts) <= set(range(model.part_count)):
+        raise LwaeError(f"residual block {index} belongs to no part, or to one twice.")
     size = sum(model.code_sizes[part] for part in parts)
     hidden, coefficients, count = len(arrays["bias0"]), len(arrays["bias1"]), len(arrays["vertices"])
     expected = {

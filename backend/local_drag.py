@@ -143,7 +143,10 @@ class Drag:
         if before is None:
             return False
         step = code - before
-        step /= np.linalg.norm(step)
+        length = np.linalg.norm(step.astype(np.float64))  # Squares of tiny steps are 0 in float32.
+        if length == 0:
+            return False
+        step /= length
         last, self._heading = self._heading, step
         if last is None or abs(step @ last) <= ALONG:
             if self._whole is not None:

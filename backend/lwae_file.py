@@ -162,16 +162,16 @@ def load_model(path: str | os.PathLike) -> FaceModel:
 
 
 def _open(path: Path) -> zipfile.ZipFile:
-    if not path.is_file():
-        raise LwaeError(f"There is no model file {path}; check the path.")
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(path) if path.is_file() else None
     except OSError as error:
         raise LwaeError(f"Cannot read {path}: {error.strerror or error}.") from error
     except _UNREADABLE as error:
         raise LwaeError(
             f"{path.name} is not a .lwae model, or only a part of one; download or export it again."
         ) from error
+    if archive is None:
+        raise LwaeError(f"There is no model file {path}; check the path.")
     if sum(info.file_size for info in archive.infolist()) > MAX_BYTES:
         archive.close()
         raise LwaeError(f"{path.name} claims to hold more than {MAX_BYTES >> 30} GiB; it is not opened.")

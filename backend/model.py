@@ -134,7 +134,11 @@ class FaceModel:
 
     @cached_property
     def hash(self) -> str:
-        """Identifies the model by what it decodes to: connectivity, mean, code layout and network."""
+        """Identifies the model by what it decodes to: connectivity, mean, code layout and the network's arrays.
+
+        Faces in .blend files name it, so it stays what it is: weights and the header's "network" (border strength,
+        blocks' parts), which decode too, are not in it.
+        """
         digest = hashlib.sha256(self.topology_hash.encode())
         digest.update(repr((self.preset, self.part_names, list(self.code_sizes))).encode())
         digest.update(np.ascontiguousarray(self.mean, dtype="<f4").tobytes())

@@ -116,14 +116,14 @@ def install_model(source: str | os.PathLike, folder: str | os.PathLike, overwrit
     source, folder = Path(source), Path(folder)
     load_model(source)
     target = folder / (source.stem.lstrip(".") + SUFFIX)
-    if target.exists():
-        if _same_bytes(source, target):
-            return target
-        if not overwrite:
-            raise LwaeError(
-                f"Another model is installed as {target.name}; rename your file, or allow to replace that one."
-            )
     try:
+        if target.exists():
+            if _same_bytes(source, target):
+                return target
+            if not overwrite:
+                raise LwaeError(
+                    f"Another model is installed as {target.name}; rename your file, or allow to replace that one."
+                )
         folder.mkdir(parents=True, exist_ok=True)
         reading = open(source, "rb")
     except OSError as error:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from .decoder import checked_batch
@@ -26,6 +28,7 @@ class NumpyDecoder:
             raise LwaeError(f"This version cannot run the preset {model.preset!r}; please update the add-on.")
         self.model = model
         self._network = NETWORKS[model.preset](model)
+        self._lock = threading.RLock()
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes float32 [B, D] to vertices float32 [B, N, 3] in mm.
@@ -36,8 +39,13 @@ class NumpyDecoder:
         return self._network.decode(checked_batch(self.model, codes, "codes"))
 
     def decode_one(self, code: np.ndarray) -> np.ndarray:
-        """One code float32 [D] to vertices float32 [N, 3] in mm; remembers the parts of the last code."""
-        return self._network.decode_one(checked_batch(self.model, np.asarray(code)[None], "codes")[0])
+        """One code float32 [D] to vertices float32 [N, 3] in mm; remembers the parts of the last code.
+
+        May be called from any thread: a render and the window decode at once.
+        """
+        code = checked_batch(self.model, np.asarray(code)[None], "codes")[0]
+        with self._lock:
+            return self._network.decode_one(code)
 
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D].

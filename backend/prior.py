@@ -115,7 +115,8 @@ class Prior:
         seen = own @ gain
         missing = readouts.astype(np.float64) @ (code.astype(np.float64) - drawn)
         result = np.array(drawn, dtype=np.float32)
-        result[free] += gain @ np.linalg.solve(seen + 1e-6 * np.trace(seen) * np.eye(len(seen)), missing)
+        floor = max(1e-6 * np.trace(seen), 1e-12)  # The readouts may see none of the free columns.
+        result[free] += gain @ np.linalg.solve(seen + floor * np.eye(len(seen)), missing)
         return result
 
     @cached_property

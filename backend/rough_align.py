@@ -21,7 +21,6 @@ from .surface import Surface
 
 # Heights in mm that the whole mesh may have: a face, a head, a head with neck, a bust, half a body, a body.
 HEIGHTS = (180.0, 245.0, 310.0, 430.0, 800.0, 1720.0)
-BODY = 400.0  # mm; a taller mesh has the head at its top
 NORMAL_RANGE = 60.0  # mm that a quarter turn of the normal counts as, times its square root of 2
 # Rounds of the contest: points of either surface, steps, how many go on, reach of the weights in mm.
 ROUNDS = ((110, 4, 90, 70.0), (200, 6, 24, 45.0), (400, 10, 6, 25.0), (900, 12, 3, 12.0))
@@ -96,7 +95,7 @@ def _first_poses(model_surface: Surface, target: Surface) -> list[Similarity]:
 
 
 def _rotations() -> list[np.ndarray]:
-    """Eight yaws about each of the six axes that may point up, those of the usual ones twice as dense."""
+    """Six yaws about each of the six axes that may point up, twelve about the two usual ones."""
     rotations = []
     axes = np.eye(3)
     for axis, sign in ((2, 1), (1, 1), (1, -1), (2, -1), (0, 1), (0, -1)):

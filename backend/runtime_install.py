@@ -8,7 +8,9 @@ pip decides where packages come from, by its own configuration and the options g
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .errors import LwaeError
@@ -26,6 +28,7 @@ from .worker_client import FOREIGN_VARIABLES, Worker
 PACKAGES = ("torch", "numpy")
 ENVIRONMENT, UNFINISHED, HEARTBEAT = "environment", "environment.part", "heartbeat"
 REMOVED = "environment.removed"  # A number follows.
+BEAT_SECONDS = 1.0
 STALE_SECONDS = 60.0  # Without a heartbeat nobody is at work there any more.
 UNPACKED = 2.2  # Bytes on disk for one byte downloaded, measured on wheels of PyTorch with CUDA.
 SIZE_TIMEOUT = 20.0
@@ -33,8 +36,11 @@ SIZE_TIMEOUT = 20.0
 # Runs a module as `python -m` does, but ends when stdin does: with Blender, however that ended.
 WATCHED = """
 import os, runpy, sys, threading
+# Children get an empty stdin: on Windows a Python hangs at its start whose stdin another thread is reading.
+pipe = os.dup(0)
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 def watch():
-    while os.read(0, 1):  # Not sys.stdin, whose lock would keep Python from ending.
+    while os.read(pipe, 1):
         pass
     os._exit(1)
 threading.Thread(target=watch, daemon=True).start()
@@ -69,14 +75,19 @@ def remove_runtime(folder: str | os.PathLike) -> threading.Thread:
     folder = Path(folder)
     _refuse_work_in_progress(folder)
     for path in (folder / UNFINISHED, folder / ENVIRONMENT):
-        if path.exists():
-            try:
-                path.rename(folder / f"{REMOVED}-{time.time_ns()}")  # From now on nobody takes it for an environment.
-            except OSError as error:
-                raise LwaeError(
-                    f"The GPU runtime is in use ({error.strerror or error}); restart Blender and remove it again."
-                ) from error
+        _set_aside(path, "remove it again")
     return _start_clearing(folder)
+
+
+def _set_aside(path: Path, remedy: str) -> Path | None:
+    """Rename an environment, so that from now on nobody takes it for one; None when there is none."""
+    if not path.exists():
+        return None
+    try:
+        return path.rename(path.with_name(f"{REMOVED}-{time.time_ns()}"))
+    except OSError as error:
+        reason = error.strerror or error
+        raise LwaeError(f"The GPU runtime is in use ({reason}); restart Blender and {remedy}.") from error
 
 
 def clear_removed(folder: str | os.PathLike) -> threading.Thread | None:
@@ -203,7 +214,11 @@ class RuntimeInstall:
         except LwaeError as error:
             sentence = str(error)
         except (OSError, ValueError, KeyError) as error:
-            sentence = f"The installation failed: {getattr(error, 'strerror', None) or error}."
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            sentence = f"The installation failed: {reason}."
+        except Exception as error:  # Nobody else sees what happens in this thread.
+            logging.getLogger(__name__).exception("Installing the GPU runtime failed")
+            sentence = f"The installation failed unexpectedly ({type(error).__name__}); Blender's terminal says more."
         finally:
             if mine and state != "DONE":
                 shutil.rmtree(self._part, ignore_errors=True)
@@ -230,7 +245,7 @@ class RuntimeInstall:
 
     def _wait_for_go(self) -> None:
         self.state = "READY"
-        while not self._go.wait(1.0):
+        while not self._go.wait(BEAT_SECONDS):
             self._beat()
         self._beat()
         self.state = "INSTALLING"
@@ -241,14 +256,20 @@ class RuntimeInstall:
         arguments = ["install", "--no-cache-dir", "--progress-bar", "off", *self._pip_options(), *self.packages]
         self._call(python, "pip", *arguments, failed="pip cannot install PyTorch", watch=self._measure)
         self.phase, self.progress = "Trying it", 1.0
-        shutil.rmtree(self._part / "tmp", ignore_errors=True)
-        self._check(str(python))
+        with self._beating():
+            shutil.rmtree(self._part / "tmp", ignore_errors=True)
+            self._check(str(python))
         self._beat()
-        old = self._folder / ENVIRONMENT
-        if old.exists():
-            shutil.rmtree(old)
-        (self._part / HEARTBEAT).unlink()
-        self._part.rename(old)
+        place = self._folder / ENVIRONMENT
+        old = _set_aside(place, "install it again")
+        try:
+            (self._part / HEARTBEAT).unlink()
+            self._part.rename(place)
+        except OSError:
+            if old:
+                old.rename(place)
+            raise
+        _clear_removed(self._folder)
 
     def _measure(self, log: str) -> None:
         if "Installing collected packages" in log:
@@ -303,6 +324,24 @@ class RuntimeInstall:
             raise Cancelled
         (self._part / HEARTBEAT).touch()
 
+    @contextlib.contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Beat from another thread, during what may take longer than `STALE_SECONDS` and does not beat itself."""
+        done = threading.Event()
+
+        def beat():
+            while not done.wait(BEAT_SECONDS):
+                with contextlib.suppress(OSError):  # A full disk is told by what needs it.
+                    (self._part / HEARTBEAT).touch()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
 
 def as_size(count: float) -> str:
     """Bytes for people: 812 MB, 2.9 GB."""
@@ -349,5 +388,5 @@ def _download_size(url: str) -> int:
         request = urllib.request.Request(url, method="HEAD")
         with urllib.request.urlopen(request, timeout=SIZE_TIMEOUT) as answer:
             return int(answer.headers.get("Content-Length", 0))
-    except (urllib.error.URLError, OSError, ValueError):
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError):
         return 0

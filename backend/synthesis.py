@@ -12,9 +12,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -224,24 +226,40 @@ def _quoted(text: str) -> str:
 
 @contextlib.contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Hold numpy's OpenBLAS to one thread; other BLAS libraries stay as they are.
+    """Hold numpy's OpenBLAS to one thread; other BLAS libraries stay as they are."""
+    functions = _blas_threads()
+    if functions is None:
+        yield
+        return
+    set_threads, get_threads = functions
+    before = get_threads()
+    set_threads(1)
+    try:
+        yield
+    finally:
+        set_threads(before)
 
-    The functions are looked up through numpy's own extension module, because environment variables come too
-    late inside Blender. Names: Debian's, numpy 1 wheels', numpy 2 wheels'.
+
+def _blas_threads() -> tuple[Callable[[int], None], Callable[[], int]] | None:
+    """What sets and gets the number of threads of numpy's OpenBLAS; None where it has another BLAS.
+
+    The functions are looked up in the library that numpy has loaded, because environment variables come too late
+    inside Blender. Names: Debian's, numpy 1 wheels', numpy 2 wheels'.
     """
+    for path in _blas_libraries():
+        library = ctypes.CDLL(str(path))
+        for name in ("openblas_%s_num_threads", "openblas_%s_num_threads64_", "scipy_openblas_%s_num_threads64_"):
+            if hasattr(library, name % "set"):
+                return getattr(library, name % "set"), getattr(library, name % "get")
+    return None
+
+
+def _blas_libraries() -> list[Path]:
+    if os.name == "nt":  # There a library does not show what those that it needs do; wheels have them beside numpy.
+        package = Path(np.__file__).parent
+        return [*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".libs/*openblas*")]
     try:
         from numpy._core import _multiarray_umath as umath
     except ImportError:
         from numpy.core import _multiarray_umath as umath
-    library = ctypes.CDLL(umath.__file__)
-    for name in ("openblas_%s_num_threads", "openblas_%s_num_threads64_", "scipy_openblas_%s_num_threads64_"):
-        if hasattr(library, name % "set"):
-            set_threads, get_threads = getattr(library, name % "set"), getattr(library, name % "get")
-            before = get_threads()
-            set_threads(1)
-            try:
-                yield
-            finally:
-                set_threads(before)
-            return
-    yield
+    return [Path(umath.__file__)]

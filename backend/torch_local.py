@@ -15,6 +15,7 @@ from .model import FaceModel
 from .residual_blocks import slices
 
 GRADIENT_STEPS = 2  # of the encoder's iteration that gradients pass through.
+NO_FLOAT64 = ("mps",)  # Kinds of devices; for these the processor computes what needs it.
 
 
 class ResidualBlock(nn.Module):
@@ -90,10 +91,11 @@ class LocalNetwork(nn.Module):
         self.iterations = int(config["encoder_iterations"])
         self.part_slices = [model.part_slice(k) for k in range(model.part_count)]
         self.register_buffer("mean", torch.as_tensor(model.mean), persistent=False)
-        self.register_buffer("mass", torch.as_tensor(model.network["mass"], dtype=torch.float64), persistent=False)
+        mass = torch.as_tensor(model.network["mass"], dtype=torch.float64)
+        self.register_buffer("mass", _bits(mass), persistent=False)
         names = "solver", "residual_codes", "shift_codes"
         for name, matrix in zip(names, encoder_matrices(model), strict=True):
-            self.register_buffer(name, torch.as_tensor(matrix), persistent=False)
+            self.register_buffer(name, _bits(torch.as_tensor(matrix)), persistent=False)
         parts = [part_arrays(model, k) for k in range(model.part_count)]
         for k, (vertices, basis) in enumerate(parts):
             basis = torch.as_tensor(basis).reshape(len(basis), -1)
@@ -135,13 +137,15 @@ class LocalNetwork(nn.Module):
     def encode(self, vertices: torch.Tensor) -> torch.Tensor:
         """Vertices [B, N, 3] in mm, in the model's frame, to codes [B, D]."""
         # In float64 as in NumPy: neighbouring bases are alike, so their Gram matrix is badly conditioned.
-        weighted = (vertices - self.mean).double() * self.mass[:, None]
+        exact = "cpu" if vertices.device.type in NO_FLOAT64 else vertices.device
+        mass, solver = (bits.to(exact).view(torch.float64) for bits in (self.mass, self.solver))
+        weighted = (vertices - self.mean).to(exact).double() * mass[:, None]
         of_parts, of_tails = [], []
         for k in range(len(self.part_slices)):
-            own = weighted.index_select(1, self.get_buffer(f"vertices{k}")).flatten(1)
-            of_parts.append(own @ self.get_buffer(f"basis{k}").double().T)
-            of_tails.append(own @ self.get_buffer(f"tail{k}").double().T)
-        closed_form = (torch.cat([*of_parts, *of_tails], dim=1) @ self.solver).to(vertices.dtype)
+            own = weighted.index_select(1, self.get_buffer(f"vertices{k}").to(exact)).flatten(1)
+            of_parts.append(own @ self.get_buffer(f"basis{k}").to(exact).double().T)
+            of_tails.append(own @ self.get_buffer(f"tail{k}").to(exact).double().T)
+        closed_form = (torch.cat([*of_parts, *of_tails], dim=1) @ solver).to(vertices.dtype).to(vertices.device)
         iterations = self.iterations if len(self.residuals) or self.shift else 0
         codes = closed_form
         # Steps shrink what came before them, and so its gradient.
@@ -168,3 +172,8 @@ class LocalNetwork(nn.Module):
             for index, block in enumerate(self.residuals)
             for name, parameter in block.named_parameters()
         }
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    """float64 as integers of the same bits, which go to every device; others as they are."""
+    return tensor.view(torch.int64) if tensor.dtype == torch.float64 else tensor

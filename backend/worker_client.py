@@ -157,11 +157,12 @@ class Worker:
         """
         result = np.empty((len(rows), *shape), dtype=np.float32)
         with self._lock:
-            self._share(max(rows.nbytes, result.nbytes), timeout)
-            memory = np.frombuffer(self._arena.memory, np.float32)
-            memory[: rows.size] = rows.ravel()
+            arena = self._share(max(rows.nbytes, result.nbytes), timeout)
+            # No view lives while it asks: it would keep the memory of a worker that is lost then, and so, on Windows,
+            # its file.
+            _floats(arena, rows.size)[:] = rows.ravel()
             self._ask({"do": do, "model": model, "rows": len(rows)}, timeout)
-            result.reshape(-1)[:] = memory[: result.size]
+            result.reshape(-1)[:] = _floats(arena, result.size)
         return result
 
     def close(self) -> None:
@@ -173,7 +174,7 @@ class Worker:
             process.kill()
             process.wait()
         if self._arena is not None:
-            with contextlib.suppress(BufferError):  # A thread that waits for an answer still looks at it.
+            with contextlib.suppress(BufferError):  # A thread is copying from or to it.
                 self._arena.close()
             self._arena = None
 
@@ -188,9 +189,10 @@ class Worker:
                 stream.close()
                 return
 
-    def _share(self, size: int, timeout: float) -> None:
-        if self._arena is not None and self._arena.size >= size:
-            return
+    def _share(self, size: int, timeout: float) -> protocol.Arena:
+        known = self._arena  # Another thread may close it at any moment.
+        if known is not None and known.size >= size:
+            return known
         try:
             arena = protocol.Arena.create(max(size, 1 << 20))
         except OSError as error:
@@ -207,6 +209,7 @@ class Worker:
         if self._arena is not None:
             self._arena.close()
         self._arena = arena
+        return arena
 
     def _ask(self, request: dict, timeout: float) -> None:
         process = self._process
@@ -259,3 +262,11 @@ class Worker:
         except OSError:
             return ""
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+
+
+def _floats(arena: protocol.Arena, count: int) -> np.ndarray:
+    """The first numbers of an arena, float32 [count]."""
+    try:
+        return np.frombuffer(arena.memory, np.float32, count)
+    except ValueError:  # It was closed.
+        raise WorkerError("The worker process was ended.") from None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.chebyshev import SparseRows, chebyshev
+from backend.chebyshev import LONGEST_ROW, SparseRows, chebyshev
 from backend.errors import LwaeError
 
 VERTICES = 60
@@ -61,11 +61,19 @@ def test_product_equals_dense(shape, density):
         ([0, 1, 3], [0, 1], [1, 1]),
         ([0, 1, 2], [0, 1], [1, np.nan]),
         ([], [], []),
+        ([0, 6, 6], [0, 1, 2, 3, 4, 4], [1] * 6),  # More entries than columns.
     ],
 )
 def test_damaged_matrix_is_refused(arrays):
     with pytest.raises(LwaeError, match="damaged"):
         SparseRows(*(np.array(array) for array in arrays), columns=5)
+
+
+def test_a_row_that_would_fill_the_memory_is_refused():
+    """Each entry of the longest row costs some arrays, however small the file is."""
+    count = LONGEST_ROW + 1
+    with pytest.raises(LwaeError, match="damaged"):
+        SparseRows(np.array([0, count]), np.zeros(count, int), np.zeros(count), columns=2 * count)
 
 
 @pytest.mark.parametrize("order", range(1, 7))

@@ -60,10 +60,23 @@ def test_a_refusal_says_what_to_do(tmp_path, monkeypatch):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "folder"]
 
 
+def test_a_place_without_a_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in (".", "/", ""):
+        for kind in (atomic_write, atomic_folder):
+            with pytest.raises(LwaeError, match="ends without a name; add one"), kind(path):
+                pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_file_stems_keep_what_file_systems_take():
     assert file_stem("Björn Ågren 2") == "Björn Ågren 2"
     assert file_stem(' a/b\\c:d*"e". ') == "a_b_c_d__e_"
-    assert file_stem("con") == "con_" and file_stem("AUX.face") == "AUX.face_" and file_stem("Conrad") == "Conrad"
+    assert file_stem("con") == "con_" and file_stem("Conrad") == "Conrad" and file_stem("a.con") == "a.con"
+    # Windows looks at what comes before the first dot, and takes small digits for others.
+    assert [file_stem(name) for name in ("AUX.face", "nul.tar.gz", "com¹", "Lpt9 .x", "com", "com12")] == [
+        *("AUX_.face", "nul_.tar.gz", "com¹_", "Lpt9_ .x", "com", "com12"),
+    ]
     assert file_stem(" . ") == "" and len(file_stem("x" * 300)) == 100
     assert file_stem("x" * 99 + " y") == "x" * 99
     assert file_stem("顔" * 100) == "顔" * 33, "file systems count bytes"

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Eyeballs stay behind the lids, measured by rays along the gaze that know nothing of the correction."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,11 @@ import pytest
 
 from backend.controls import control_matrix
 from backend.eyes import islands
-from backend.lids import WATCHED, Lids, front_height
+from backend.lids import WATCHED, Lids, _watch, front_height
 from backend.lwae_file import load_model
 from backend.numpy_decoder import NumpyDecoder
 from backend.polygons import triangulate
-from tests.toy import toy_model
+from tests.toy import sphere, toy_model
 
 DEFAULT = Path(__file__).resolve().parents[2] / "blender_lwae" / "models" / "default.lwae"
 # Where points lie on a triangle: four steps along each side.
@@ -67,6 +68,26 @@ def test_a_model_without_eyeballs_is_left_alone():
     model = toy_model()
     assert Lids(model).drape(model.mean) is model.mean
     assert not len(Lids(model).gaps(model.mean))
+
+
+def test_a_dense_mesh_takes_little_more_memory_than_what_is_kept():
+    ball, sizes, corners = sphere(radius=12)
+    surface = triangulate(sizes, corners)
+    hull, sizes, corners = sphere(rings=32, segments=64, radius=13.75)  # All before the ball is lid.
+    mean = np.concatenate([ball, hull]).astype(np.float64)
+    skin = triangulate(sizes, corners + len(ball))
+    tracemalloc.start()
+    try:
+        eye = _watch(mean, np.arange(len(ball)), surface, skin)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(eye.shares) > 1000 and peak < 3 * eye.influence.nbytes
+    points = np.einsum("sc,scx->sx", eye.shares, mean[eye.corners])
+    assert len(np.unique(points, axis=0)) == len(points), "no point is watched twice"
+    away = np.linalg.norm(points[:, None] - mean[eye.skin], axis=2)
+    assert (eye.influence[away < 3] == 1).all() and not eye.influence[away > 9].any()
+    np.testing.assert_allclose(eye.influence[np.abs(away - 6) < 1e-3], 0.5, atol=1e-3)
 
 
 @pytest.mark.parametrize("reach", [3, 6])

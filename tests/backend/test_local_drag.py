@@ -60,6 +60,17 @@ def test_a_slider_of_the_whole_face_shows_what_a_whole_decode_gives(kind):
             np.testing.assert_allclose(shown, network.decode(code[None])[0], atol=1e-4, err_msg=f"step {step}")
 
 
+def test_the_tiniest_steps_are_steps():
+    """Their squares are 0 in float32; so a line would be along NaN."""
+    model = toy_model()
+    network, code = LocalNumpy(model), np.zeros(model.code_size, np.float32)
+    direction = np.random.default_rng(0).normal(size=model.code_size).astype(np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        for amount in (0, 1e-25, 2e-25, 3e-25, 1e-44, 1e-3, 2e-3, 3e-3):
+            code = np.float32(amount) * direction
+            np.testing.assert_allclose(network.decode_one(code), network.decode(code[None])[0], atol=1e-4)
+
+
 def test_a_face_that_was_there_before_comes_back_to_the_last_bit():
     model = load_model(DEFAULT)
     network, codes = LocalNumpy(model), model.prior.sample(np.random.default_rng(0), 5)

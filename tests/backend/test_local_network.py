@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import dataclasses
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from backend.errors import LwaeError
 from backend.lwae_file import load_model
 from backend.numpy_decoder import NumpyDecoder
-from backend.torch_decoder import TorchDecoder
+from backend.torch_decoder import TorchDecoder, torch_network
 from tests.toy import toy_model
 
 
@@ -77,6 +83,57 @@ def test_decode_one_follows_any_path_of_changes(model, codes):
             code[model.part_slice(k)] = codes[target][model.part_slice(k)]
             decoder.decode_one(code)
         np.testing.assert_allclose(decoder.decode_one(codes[target]), reference[target], atol=1e-4)
+
+
+def test_threads_get_their_own_faces():
+    """A render and the window decode at once, each its own drag."""
+    model = toy_model(parts=5)
+    decoder, wrong = NumpyDecoder(model), []
+    step = model.part_slice(1).start
+
+    def drag(seed):
+        code = model.prior.sample(np.random.default_rng(seed), 1)[0]
+        expected = NumpyDecoder(model)
+        for _ in range(300):
+            code[step] += 0.01
+            try:
+                if np.abs(decoder.decode_one(code) - expected.decode(code[None])[0]).max() > 1e-3:
+                    wrong.append(seed)
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=drag, args=(seed,)) for seed in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert not wrong
+
+
+def test_no_float64_goes_to_devices_without_it(model):
+    """MPS has none, and refuses a network with such buffers. Tensors without numbers stand for those on it."""
+    assert not any(buffer.dtype == torch.float64 for buffer in torch_network(model).buffers())
+    seen = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            result = function(*arguments, **(options or {}))
+            seen.extend((one.device.type, one.dtype) for one in tree_leaves(result) if isinstance(one, torch.Tensor))
+            return result
+
+    with FakeTensorMode(), Watch():
+        network = torch_network(toy_model(residuals=False))  # What border shifts need is not even faked without MPS.
+        for module in network.modules():
+            for own in (module._parameters, module._buffers):
+                own.update({name: tensor.detach().to("mps:0") for name, tensor in own.items()})
+        codes = network.encode(torch.empty(2, model.vertex_count, 3, device="mps:0"))
+    assert (codes.device.type, codes.dtype) == ("mps", torch.float32)
+    assert ("cpu", torch.float64) in seen and ("mps", torch.float64) not in seen
 
 
 def test_a_part_moves_only_its_own_vertices(model, codes):

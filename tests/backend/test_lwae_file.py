@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backend.errors import LwaeError
+from backend.lids import Lids
 from backend.lwae_file import FORMAT_VERSION, load_model, read_header, save_model
 from backend.numpy_decoder import NumpyDecoder
 from tests.toy import toy_model
@@ -167,6 +168,7 @@ def test_arrays_that_do_not_fit_are_refused(path, name, array):
         {"encoder_iterations": 2, "sigma_n": float("nan"), "residuals": []},
         {"encoder_iterations": 2, "sigma_n": 0.1, "residuals": [{"parts": [-1]}]},
         {"encoder_iterations": 2, "sigma_n": 0.1, "residuals": [{"parts": "nose"}]},
+        {"encoder_iterations": 2, "sigma_n": 0.1, "residuals": [{"parts": [0]}, {"parts": [0, 0]}]},
         {"encoder_iterations": 2, "sigma_n": 0.1, "residuals": [{"parts": [0]}] * 5},
     ],
 )
@@ -243,6 +245,27 @@ def test_what_unpacks_to_more_than_it_says_takes_no_memory(path, packing):
         assert tracemalloc.get_traced_memory()[1] < 50_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_arrays_in_columns_are_the_same_model(path):
+    model = load_model(path)
+    arrays = {name.removesuffix(".npy"): np.load(io.BytesIO(content)) for name, content in members(path).items()}
+    rewrite(path, **{name: np.asfortranarray(array) for name, array in arrays.items() if array.ndim > 1})
+    again = load_model(path)
+    assert all(getattr(again, name).flags.c_contiguous for name in ("mean", "uv", "weights"))
+    assert again.prior.factors.flags.c_contiguous and again.hash == model.hash
+    codes = model.prior.sample(np.random.default_rng(0), 3)
+    first, second = NumpyDecoder(model), NumpyDecoder(again)
+    for code in (codes[0], codes[1], np.concatenate([codes[0, :4], codes[1, 4:]])):
+        np.testing.assert_allclose(second.decode_one(code), first.decode_one(code), atol=1e-5)
+    np.testing.assert_allclose(second.encode(first.decode(codes)), first.encode(first.decode(codes)), atol=1e-4)
+    assert Lids(again).drape(again.mean) is again.mean
+
+
+def test_a_name_that_is_too_long_is_a_sentence(tmp_path):
+    for read in (load_model, read_header):
+        with pytest.raises(LwaeError, match="^Cannot read .*: File name too long\\.$"):
+            read(tmp_path / ("x" * 300))
 
 
 def test_a_name_that_comes_twice_is_refused(path):

@@ -127,5 +127,6 @@ def test_install_refuses_what_is_damaged_inside(tmp_path, path):
     assert not list((tmp_path / "models").glob("*"))
     (tmp_path / "file").write_text("no folder")
     save_model(toy_model(), path)
-    with pytest.raises(LwaeError, match="Cannot copy"):
-        install_model(path, tmp_path / "file")
+    for folder in ("file", "x" * 300):
+        with pytest.raises(LwaeError, match="Cannot copy"):
+            install_model(path, tmp_path / folder)

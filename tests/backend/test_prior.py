@@ -47,6 +47,15 @@ def test_tight_conditioning_returns_what_the_others_determine():
     np.testing.assert_allclose(again, code, atol=0.05)
 
 
+def test_readings_that_see_nothing_free_change_nothing():
+    p = prior()
+    free = np.array([True, True, False, False, False, False])
+    readouts = np.zeros((2, 6), np.float32)
+    readouts[:, 4] = 1
+    drawn, code = p.sample(np.random.default_rng(0), 2)
+    np.testing.assert_array_equal(p.with_readings(drawn, code, readouts, free, 1.0), drawn)
+
+
 def test_mahalanobis_is_about_one_for_samples_and_large_for_strangers():
     p = prior(dimensions=40, rank=10, tau=0.01)
     codes = p.sample(np.random.default_rng(0), 2000)

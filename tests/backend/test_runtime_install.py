@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """pip installs small packages from a folder; only their number and size differ from PyTorch's."""
 
+import http.client
+import logging
 import os
 import shutil
 import subprocess
@@ -186,6 +188,69 @@ def test_a_failed_installation_keeps_the_old_one(tmp_path, index):
     assert job.state == "FAILED" and runtime_python(folder)
 
 
+def test_a_new_one_takes_the_place_of_the_old_one_or_leaves_it(tmp_path, index, monkeypatch):
+    """Gigabytes of an old environment are not deleted where one is looked for."""
+    folder, rename = tmp_path / "runtime", Path.rename
+    (folder / ENVIRONMENT / "old").mkdir(parents=True)
+
+    def held(path, target):
+        if path.name == UNFINISHED:
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    for patched, state in ((held, "FAILED"), (rename, "DONE")):
+        monkeypatch.setattr(Path, "rename", patched)
+        monkeypatch.setattr(runtime_install, "_clear_removed", lambda folder: None)
+        job = install(folder, index)
+        job.go_on()
+        job.start()
+        job.join(60)
+        assert job.state == state
+        assert (folder / ENVIRONMENT / "old").exists() == (state == "FAILED")
+    assert len(list(folder.glob("environment.removed-*/old"))) == 1
+    monkeypatch.undo()
+    clear_removed(folder).join()
+    assert [path.name for path in folder.iterdir()] == [ENVIRONMENT]
+
+
+def test_it_shows_that_it_is_at_work_while_it_checks(tmp_path, index, monkeypatch):
+    """Another Blender would take it for a killed one's leftovers and remove it; a check may take two minutes."""
+    monkeypatch.setattr(runtime_install, "BEAT_SECONDS", 0.05)
+    heartbeat, ages = tmp_path / "runtime" / UNFINISHED / HEARTBEAT, []
+
+    def check(python):
+        os.utime(heartbeat, (0, 0))
+        time.sleep(0.5)
+        ages.append(time.time() - heartbeat.stat().st_mtime)
+
+    job = install(tmp_path / "runtime", index, check=check)
+    job.go_on()
+    job.start()
+    job.join(60)
+    assert job.state == "DONE" and ages[0] < 5
+
+
+def test_what_nobody_thought_of_fails_with_a_sentence(tmp_path, index, caplog):
+    def broken(python):
+        raise RuntimeError
+
+    job = install(tmp_path / "runtime", index, check=broken)
+    job.go_on()
+    job.start()
+    with caplog.at_level(logging.ERROR):
+        job.join(60)
+    assert job.state == "FAILED" and "unexpectedly (RuntimeError)" in job.error
+    assert "in broken" in caplog.text, "the traceback"
+
+
+def test_a_server_that_speaks_no_http_has_packages_of_unknown_size(monkeypatch):
+    def answer(*arguments, **options):
+        raise http.client.BadStatusLine("nonsense")
+
+    monkeypatch.setattr(runtime_install.urllib.request, "urlopen", answer)
+    assert runtime_install._download_size("http://127.0.0.1/x.whl") == 0
+
+
 def test_leftovers_of_a_killed_blender_go_and_work_in_progress_stays(tmp_path, index):
     folder = tmp_path / "runtime"
     part = folder / UNFINISHED
@@ -251,6 +316,24 @@ input()
     while state.exists() and state.read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < end:
         time.sleep(0.05)
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def test_what_pip_and_venv_start_does_not_share_their_stdin(tmp_path):
+    """The pipe that tells when Blender ends: a thread reads it all the time."""
+    (tmp_path / "probe.py").write_text(
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import sys; print(repr(sys.stdin.read()))'])"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", runtime_install.WATCHED, "probe"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    try:
+        assert child.wait(timeout=20) == 0 and child.stdout.read().split() == [b"''"]
+    finally:
+        child.kill()
+        child.stdin.close()
 
 
 def test_the_real_check_wants_pytorch():

@@ -3,10 +3,12 @@ import csv
 import io
 import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from backend import synthesis
 from backend.controls import split_code
 from backend.errors import LwaeError
 from backend.numpy_decoder import NumpyDecoder
@@ -139,6 +141,27 @@ def test_blocks_decode_to_the_same_bytes_whatever_else_is_asked_for(model):
         whole, start = decode_block(decoder, long), decode_block(decoder, short)
     assert start.tobytes() == whole[:6].tobytes()
     np.testing.assert_allclose(start, decoder.decode(short), atol=1e-4)
+
+
+@pytest.mark.parametrize("system", ["posix", "nt"])
+def test_blas_is_held_to_one_thread_and_let_go(monkeypatch, system):
+    """Found as on Windows too, where numpy's own library does not show OpenBLAS's functions."""
+    monkeypatch.setattr(synthesis, "os", SimpleNamespace(name=system))
+    functions = synthesis._blas_threads()
+    if functions is None:
+        pytest.skip("this numpy has no OpenBLAS of its own")
+    set_threads, get_threads = functions
+    before = get_threads()
+    try:
+        set_threads(2)
+        with single_threaded_blas():
+            assert get_threads() == 1
+        assert get_threads() == 2
+        with pytest.raises(KeyError), single_threaded_blas():
+            raise KeyError
+        assert get_threads() == 2
+    finally:
+        set_threads(before)
 
 
 def test_table_holds_the_labels_exactly(model):

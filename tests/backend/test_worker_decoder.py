@@ -172,6 +172,26 @@ def test_killed_in_the_middle_of_a_drag(worker):
     assert not worker.is_alive
 
 
+def test_what_a_lost_worker_shared_is_given_back(worker):
+    """While it is asked too: on Windows a file that is mapped cannot be removed."""
+    decoder, losses = fallback(worker)
+    codes = codes_of(decoder.model, 2)
+    decoder.decode_one(codes[0])
+    arena = worker._arena
+    os.kill(worker.pid, signal.SIGKILL)
+    decoder.decode_one(codes[1])
+    assert len(losses) == 1 and arena.memory.closed
+
+
+def test_closed_by_another_thread_between_question_and_answer(worker, monkeypatch):
+    decoder, losses = fallback(worker)
+    codes = codes_of(decoder.model, 5)
+    decoder.decode_one(codes[0])
+    ask = worker._ask
+    monkeypatch.setattr(worker, "_ask", lambda *arguments: (ask(*arguments), worker.close()))
+    assert_goes_on(decoder, losses, "was ended")
+
+
 def test_hung(worker, monkeypatch):
     monkeypatch.setitem(worker_decoder.TIMEOUTS, "decode", (0.3, 0))
     decoder, losses = fallback(worker)

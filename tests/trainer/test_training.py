@@ -156,6 +156,16 @@ def test_export_is_a_complete_model(preset, data, tmp_path):
     assert np.isfinite(samples).all() and {control.part for control in model.controls} == {0, 1, 2}
 
 
+def test_metrics_of_another_epoch_stay_behind(data, tmp_path, caplog):
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"] | {"epochs": 1})
+    training.train(run)
+    for epochs in (1, 2):
+        (run.path / "metrics.json").write_text(json.dumps({"summary": {"leak": 0.5}, "epochs": epochs}))
+        header = export_run(run.path, tmp_path / "model.lwae").header
+        assert ("metrics" in header) == ("without metrics" not in caplog.text) == (epochs == 1)
+    assert f"run `python -m trainer evaluate {run.path}` and export again" in caplog.text
+
+
 def test_sigterm_leaves_a_checkpoint_and_resume_finishes(data, tmp_path):
     command = [sys.executable, "-m", "trainer", "train"]
     run = tmp_path / "run"

@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("--sparsity", type=float, default=0.3, help="Hoyer sparsity in [0, 1)")
     weights.add_argument("--sparse-factor", choices=("W", "H"), default="W")
     weights.add_argument("--penalty", choices=("hoyer", "l1"), default="hoyer")
-    weights.add_argument("--sharpen", type=float, default=8.0, help="exponent p of w^p / sum w^p")
+    weights.add_argument(
+        "--sharpen", type=float, help="exponent p of w^p / sum w^p (default 8); with --smoothing diffusion or none"
+    )
     weights.add_argument("--smoothing", choices=("seam", "diffusion", "none"), default="seam")
     weights.add_argument("--no-normalise", dest="normalise", action="store_false", help="the paper's plain distances")
     weights.add_argument("--seed", type=_seed, default=0)

@@ -247,7 +247,9 @@ def _train_in(options: argparse.Namespace, processes) -> int:
     path = options.out or (options.data if options.resume else None)
     if path is None:
         raise LwaeError("Name the data set and --out RUN for a new run, or --resume RUN to continue one.")
-    if options.resume and (path.exists() or options.out is None or options.data is None):
+    continues = options.resume and (path.exists() or options.out is None or options.data is None)
+    processes.wait()  # Nobody makes the folder before all have looked for it.
+    if continues:
         run = open_run(path)
         asked = overrides | ({"preset": options.preset} if options.preset else {})
         for name, value in asked.items():
@@ -259,9 +261,12 @@ def _train_in(options: argparse.Namespace, processes) -> int:
     elif options.data is None:
         raise LwaeError("Name the data set to train on: python -m trainer train DATA --out RUN.")
     else:
-        if processes.leads:
-            create_run(path, options.data, options.preset or "local", overrides)
-        processes.wait()
+        try:
+            processes.leader_does(lambda: create_run(path, options.data, options.preset or "local", overrides))
+        except LwaeError:
+            if processes.leads:
+                raise
+            return 1  # The first process says it.
         run = open_run(path)
     if not train(run, options.device, options.precision, options.graph):
         return 130

@@ -38,6 +38,15 @@ def addon_version(root: Path = ROOT) -> str:
     return found.group(1)
 
 
+def is_model(path: Path) -> bool:
+    """Whether a file looks like a .lwae file: a zip with a header."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "header.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile, NotImplementedError):
+        return False
+
+
 def collect(model: Path, root: Path = ROOT) -> dict[str, Path]:
     """Names in the zip and the files that go there."""
     files = {}
@@ -54,7 +63,11 @@ def collect(model: Path, root: Path = ROOT) -> dict[str, Path]:
 
 
 def write_zip(files: dict[str, Path], target: Path) -> None:
-    """Write the zip beside its place and move it there, so that it is complete or absent."""
+    """Write the zip beside its place and move it there, so that what is there is complete and fits.
+
+    Raises:
+        BuildError: when it is over MAX_BYTES; what was there stays.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
@@ -66,6 +79,10 @@ def write_zip(files: dict[str, Path], target: Path) -> None:
                 # A model is compressed already.
                 info.compress_type = zipfile.ZIP_STORED if name.endswith(".lwae") else zipfile.ZIP_DEFLATED
                 archive.writestr(info, files[name].read_bytes())
+        size = beside.stat().st_size
+        if size > MAX_BYTES:
+            limit = MAX_BYTES / 1e6
+            raise BuildError(f"The zip would have {size / 1e6:.1f} MB, over {limit:.0f} MB; use a smaller model.")
         os.replace(beside, target)
     finally:
         if beside.exists():
@@ -79,20 +96,18 @@ def build(model: Path = DEFAULT_MODEL, out: Path = ROOT / "dist", root: Path = R
         Its path, out/blender_lwae-<version>.zip.
 
     Raises:
-        BuildError: when the model or the manifest is missing, or the zip is too big or cannot be written.
+        BuildError: when the model or the manifest is missing, the model is none, or the zip is too big or cannot be
+            written.
     """
     if not model.is_file():
         raise BuildError(f"There is no model {model}; train and export one, or name another with --model.")
+    if not is_model(model):
+        raise BuildError(f"{model} is no model; name a .lwae file that `python -m trainer export` wrote with --model.")
     target = out / f"blender_lwae-{addon_version(root)}.zip"
     try:
         write_zip(collect(model, root), target)
     except OSError as error:
         raise BuildError(f"Cannot write {target}: {error.strerror or error}.") from error
-    size = target.stat().st_size
-    if size > MAX_BYTES:
-        target.unlink()
-        limit = MAX_BYTES / 1e6
-        raise BuildError(f"The zip would have {size / 1e6:.1f} MB, over {limit:.0f} MB; use a smaller model.")
     return target
 
 

@@ -190,6 +190,8 @@ def run_tests(arguments: list[str]) -> None:
 
 
 def main() -> int:
+    # Leave as Ctrl-C does, so that children end too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(description="Try the project out, or test it.")
     commands = parser.add_subparsers(dest="command", required=True)
     faces = commands.add_parser("faces", help="make twelve faces and a contact sheet")

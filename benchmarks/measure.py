@@ -101,8 +101,11 @@ def machine() -> dict[str, str | int]:
         except metadata.PackageNotFoundError:
             continue
     git = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    result = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
-    return found | {"revision": result.stdout.strip() or "unknown"}
+    try:
+        result = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return found | {"revision": "unknown"}
+    return found | {"revision": result.stdout.strip()}
 
 
 def _processor() -> str:

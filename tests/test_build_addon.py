@@ -55,10 +55,20 @@ def test_equal_content_gives_equal_bytes(toy, tmp_path):
 def test_refusals_are_one_sentence(toy, tmp_path, monkeypatch, capsys):
     assert build_addon.main(["--model", str(tmp_path / "none.lwae"), "--out", str(tmp_path / "out")]) == 1
     assert "none.lwae" in capsys.readouterr().err
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as other:
+        other.writestr("a.txt", "a")
+    (tmp_path / "notes.txt").write_text("PK")
+    for name in ("other.zip", "notes.txt"):
+        assert build_addon.main(["--model", str(tmp_path / name), "--out", str(tmp_path / "out")]) == 1
+        assert f"{name} is no model" in capsys.readouterr().err
+    good = build_addon.build(toy, tmp_path / "good")
+    before = good.read_bytes()
     monkeypatch.setattr(build_addon, "MAX_BYTES", 1000)
-    assert build_addon.main(["--model", str(toy), "--out", str(tmp_path / "out")]) == 1
-    assert "MB" in capsys.readouterr().err
+    for out in ("out", "good"):
+        assert build_addon.main(["--model", str(toy), "--out", str(tmp_path / out)]) == 1
+        assert "MB" in capsys.readouterr().err
     assert not list((tmp_path / "out").iterdir())
+    assert list((tmp_path / "good").iterdir()) == [good] and good.read_bytes() == before
     with pytest.raises(build_addon.BuildError, match="complete checkout"):
         build_addon.build(toy, tmp_path / "out", root=tmp_path)
 

@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     weights.add_argument("--sparsity", type=float, default=0.3, help="Hoyer sparsity in [0, 1)")
     weights.add_argument("--sparse-factor", choices=("W", "H"), default="W")
     weights.add_argument("--penalty", choices=("hoyer", "l1"), default="hoyer")
-    weights.add_argument("--sharpen", type=float, default=8.0, help="exponent p of w^p / sum w^p")
+    weights.add_argument(
+        "--sharpen", type=float, help="exponent p of w^p / sum w^p (default 8); with --smoothing diffusion or none"
+    )
     weights.add_argument("--smoothing", choices=("seam", "diffusion", "none"), default="seam")
     weights.add_argument("--no-normalise", dest="normalise", action="store_false", help="the paper's plain distances")
     weights.add_argument("--seed", type=_seed, default=0)
@@ -245,7 +247,9 @@ def _train_in(options: argparse.Namespace, processes) -> int:
     path = options.out or (options.data if options.resume else None)
     if path is None:
         raise LwaeError("Name the data set and --out RUN for a new run, or --resume RUN to continue one.")
-    if options.resume and (path.exists() or options.out is None or options.data is None):
+    continues = options.resume and (path.exists() or options.out is None or options.data is None)
+    processes.wait()  # Nobody makes the folder before all have looked for it.
+    if continues:
         run = open_run(path)
         asked = overrides | ({"preset": options.preset} if options.preset else {})
         for name, value in asked.items():
@@ -257,9 +261,12 @@ def _train_in(options: argparse.Namespace, processes) -> int:
     elif options.data is None:
         raise LwaeError("Name the data set to train on: python -m trainer train DATA --out RUN.")
     else:
-        if processes.leads:
-            create_run(path, options.data, options.preset or "local", overrides)
-        processes.wait()
+        try:
+            processes.leader_does(lambda: create_run(path, options.data, options.preset or "local", overrides))
+        except LwaeError:
+            if processes.leads:
+                raise
+            return 1  # The first process says it.
         run = open_run(path)
     if not train(run, options.device, options.precision, options.graph):
         return 130

@@ -3,15 +3,16 @@
 
 Every process reads its own share of each batch; gradients are averaged (DistributedDataParallel: NCCL between GPUs,
 gloo between CPUs), and the first process alone writes. What is drawn for a batch is drawn for all of it by everybody,
-from the same state, so that the result does not depend on how many processes there are, and a checkpoint of any
-number of them can be continued by any other.
+from the same state, so that the result does not depend on how many processes there are, but for what each draws within
+its own share: dropout, and the mixes of the seam and leakage losses. A checkpoint of any number of processes can be
+continued by any other.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,19 @@ class Team:
             distributed.all_reduce(numbers)
             numbers /= self.size
         return numbers
+
+    def leader_does(self, task: Callable[[], object]) -> None:
+        """Let the first process do something while the others wait; its LwaeError is raised by all."""
+        said = [None]
+        if self.leads:
+            try:
+                task()
+            except LwaeError as error:
+                said = [str(error)]
+        if self.size > 1:
+            distributed.broadcast_object_list(said)
+        if said[0] is not None:
+            raise LwaeError(said[0])
 
     def wait(self) -> None:
         """Until all processes have come here."""

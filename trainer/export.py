@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import shlex
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from .datasets.expression_set import load_expressions
 from .run import DEFAULTS, Run, open_run
 from .weights.weights_file import weights_command
 
+log = logging.getLogger(__name__)
+
 
 def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
-    """Write the trained model of a run, with the metrics that `evaluate` found and the data set's expressions, and read
-    it back.
+    """Write the trained model of a run, with the metrics that `evaluate` found (unless it was trained further since)
+    and the data set's expressions, and read it back.
 
     Raises:
         LwaeError: when the run is not trained, or the file cannot be written.
@@ -33,9 +36,19 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
     metrics = run.path / "metrics.json"
     if metrics.is_file():
         try:
-            model.header["metrics"] = json.loads(metrics.read_text(encoding="utf-8"))["summary"]
+            found = json.loads(metrics.read_text(encoding="utf-8"))
+            summary, epochs = found["summary"], found.get("epochs")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise LwaeError(f"{metrics} is damaged; run `python -m trainer evaluate {path}` again.") from error
+        if epochs == model.header["training"]["epochs"]:
+            model.header["metrics"] = summary
+        else:
+            log.warning(
+                "%s was measured after another epoch, so the model goes without metrics; run "
+                "`python -m trainer evaluate %s` and export again.",
+                metrics,
+                path,
+            )
     save_model(model, out)
     return load_model(out)
 

@@ -63,7 +63,9 @@ class FaceStore:
                 flags = self._pinned(turned).to(self._device, non_blocking=True)
                 into.copy_(torch.where(flags[:, None, None], into[:, self._places] * self._signs, into))
             return
-        faces = np.ascontiguousarray(self._vertices[chosen])
+        faces = np.empty((len(chosen), *self._vertices.shape[1:]), self._vertices.dtype)
+        for row in np.argsort(chosen):  # The file from front to back.
+            faces[row] = self._vertices[chosen[row]]
         if turned is not None:
             faces[turned] = mirror_images(faces[turned], self._image)
         into.copy_(self._pinned(faces), non_blocking=True)

@@ -33,16 +33,20 @@ def fit_latent(model: FaceModel, dataset: Dataset, image: np.ndarray | None = No
     # On CPU PyTorch runs the `paper` network 4 to 6 times as fast as NumPy; of the two `local` ones NumPy's encoder is
     # the more exact.
     decoder = TorchDecoder(model) if model.preset == "paper" else NumpyDecoder(model)
-    codes = even = encode_faces(decoder, dataset.vertices, dataset.train)
+    codes = training_codes(decoder, dataset, image)
     if not (np.isfinite(codes).all() and np.abs(decoder.decode(codes[:BLOCK])).max() < FARTHEST):
         raise LwaeError("The trained network gives no faces; train again with a smaller learning_rate.")
-    if image is not None:
-        mirrored = encode_faces(decoder, dataset.vertices, dataset.train, image)
-        codes, even = np.concatenate([codes, mirrored]), (codes + mirrored) / 2
     controls = fit_controls(decoder, codes)
     if dataset.label_names:  # A face and its mirror image have the same labels.
+        even = codes.reshape(-1, len(dataset.train), codes.shape[1]).mean(axis=0)
         controls += fit_whole_controls(decoder, even, dataset.label_names, dataset.labels[dataset.train])
     return dataclasses.replace(model, prior=fit_prior(codes), controls=controls)
+
+
+def training_codes(decoder: Decoder, dataset: Dataset, image: np.ndarray | None = None) -> np.ndarray:
+    """Codes of the training faces, float32 [S, D]; with `image`, those of their mirror images behind them, [2 S, D]."""
+    images = [None] if image is None else [None, image]
+    return np.concatenate([encode_faces(decoder, dataset.vertices, dataset.train, one) for one in images])
 
 
 def encode_faces(

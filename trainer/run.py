@@ -71,7 +71,7 @@ class Run:
         """Raises LwaeError when it is gone or damaged."""
         if not self.data.is_dir():
             raise LwaeError(
-                f"{os.path.normpath(self.data)}, the data set of {self.path}, is gone; put it back, or correct its "
+                f"{os.path.realpath(self.data)}, the data set of {self.path}, is gone; put it back, or correct its "
                 f"path in {self.path / 'config.json'}."
             )
         dataset, model = load_dataset(self.data), self.start_model()
@@ -171,7 +171,8 @@ def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
             f"The local weights of {data} belong to another mesh; run `python -m trainer weights {data}` again."
         )
     model = _start_model(dataset, weights, part_names, config)
-    config["dataset"] = os.path.relpath(data, path)
+    # `..` leads out of the folder that a symbolic link points to.
+    config["dataset"] = os.path.relpath(os.path.realpath(data), os.path.realpath(path))
     config["faces"] = _faces(dataset)
     config["weights_command"] = weights_command(data)
     config["git_revision"] = _git_revision()

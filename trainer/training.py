@@ -133,7 +133,8 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
             order = rng.permutation(dataset.train)
             turned = None if image is None else rng.random(len(dataset.vertices)) < 0.5
             while state["batch"] < batches:
-                chosen = np.sort(order[state["batch"] * batch_size :][:batch_size])[own]
+                # As drawn, not sorted: the first half of a batch meets the second.
+                chosen = order[state["batch"] * batch_size :][:batch_size][own]
                 store.load(chosen, step.faces, None if turned is None else turned[chosen])
                 factor = learning_rate_factor(config, state["epoch"] * batches + state["batch"], batches)
                 set_rate(optimiser, config["learning_rate"] * factor)

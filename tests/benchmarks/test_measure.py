@@ -51,6 +51,11 @@ def test_nothing_personal_is_written_beside_the_figures():
     assert platform.node() not in json.dumps(found)
 
 
+def test_figures_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert machine()["revision"] == "unknown"
+
+
 def test_a_file_of_figures_keeps_its_other_themes(tmp_path, monkeypatch):
     path, rows = tmp_path / "figures.json", [dataclasses.asdict(value("a", 1, "s"))]
     for theme, blender in (("slider", ""), ("batch", "5.2.2 LTS"), ("slider", "")):

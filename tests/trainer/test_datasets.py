@@ -12,6 +12,7 @@ from backend.errors import LwaeError
 from backend.mesh_files import PlyFormat, write_npz
 from tests.toy import sphere
 from trainer.datasets.alignment import align_rigidly, mean_shape
+from trainer.datasets.correspondence import Correspondence
 from trainer.datasets.dataset import Template, load_dataset, split_faces, write_dataset
 from trainer.datasets.mesh_files import read_mesh
 from trainer.datasets.meshes import prepare_meshes
@@ -409,6 +410,25 @@ def test_not_finite(bad, name, heads, tmp_path):
     refused(heads, tmp_path / "out", heads / name, "NaN", "vertex 5")
 
 
+def test_one_mesh_in_two_formats(heads, tmp_path):
+    (heads / "face7.ply").write_bytes(ply(HEAD, "ascii"))
+    refused(heads, tmp_path / "out", heads / "face7.obj", heads / "face7.ply", "in two formats", "remove one")
+
+
+def test_copies_are_named(heads, tmp_path, caplog):
+    prepare_meshes(heads, tmp_path / "out")
+    assert "Copies" not in caplog.text
+    for name in ("face3 copy.obj", "zebra.obj"):
+        (heads / name).write_bytes((heads / "face3.obj").read_bytes())
+    prepare_meshes(heads, tmp_path / "again")
+    assert caplog.text.count("Copies of other faces: 2, such as face3.obj of face3 copy.obj") == 1
+    faces = make_faces(60)
+    faces[57] = faces[1]
+    write_npz(tmp_path / "all.npz", {"vertices": faces, "faces": triangulate(SIZES, CORNERS)})
+    prepare_meshes(tmp_path / "all.npz", tmp_path / "one file")
+    assert "1, such as face 57 of all.npz of face 1 of all.npz" in caplog.text
+
+
 def test_other_faces(heads, tmp_path):
     other = [list(polygon) for polygon in POLYGONS]
     other[40][2] = 100
@@ -582,6 +602,7 @@ def test_unreadable_files(name, data, tmp_path):
         ({"vertices": HEAD, "faces": [[0, 1, 2]], "polygon_material": [1]}, "some polygons are skin"),
         ({"vertices": HEAD, "faces": [[0, 1, 2]], "uv": np.full((3, 2), np.nan)}, "UVs are NaN"),
         ({"vertices": HEAD, "faces": [[0, 1.5, 2]]}, "whole numbers"),
+        ({"vertices": HEAD, "faces": [[0, 1, 2]] * 2, "polygon_material": 0}, "1 materials"),
         ({"vertices": np.array([None])}, "allow_pickle"),
     ],
 )
@@ -590,6 +611,31 @@ def test_unreadable_npz(arrays, word, tmp_path):
     with pytest.raises(LwaeError, match="cannot be read as NPZ") as caught:
         read_mesh(tmp_path / "a.npz")
     assert word in str(caught.value)
+
+
+def test_materials_in_a_column(tmp_path):
+    material = np.arange(len(SIZES)) % 2
+    polygons = {"polygon_sizes": SIZES[:, None], "polygon_vertices": CORNERS, "polygon_material": material[:, None]}
+    write_npz(tmp_path / "a.npz", {"vertices": HEAD, **polygons})
+    np.testing.assert_array_equal(read_mesh(tmp_path / "a.npz")[1].polygon_material, material)
+
+
+@pytest.mark.parametrize("place", range(0, 46, 2))
+def test_an_npz_with_a_damaged_directory(place, heads, tmp_path):
+    write_npz(heads / "face7.npz", {"vertices": HEAD})
+    (heads / "face7.obj").unlink()
+    data = bytearray((heads / "face7.npz").read_bytes())
+    data[data.index(b"PK\x01\x02") + place] ^= 0xFF
+    (heads / "face7.npz").write_bytes(data)
+    try:
+        prepare_meshes(heads, tmp_path / "out")  # some bytes do not matter
+    except LwaeError as error:
+        assert f"{heads / 'face7.npz'} cannot be read as NPZ" in str(error)
+
+
+def test_the_first_face_does_not_keep_the_others(tmp_path):
+    write_npz(tmp_path / "a.npz", {"vertices": make_faces(), "faces": triangulate(SIZES, CORNERS)})
+    assert Correspondence(tmp_path / "a.npz", None).first.base is None
 
 
 def test_no_faces(tmp_path):

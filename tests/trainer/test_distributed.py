@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Two processes on one machine (gloo) train as one does."""
 
+import contextlib
+import io
 import os
 import signal
 import socket
@@ -15,6 +17,7 @@ import torch.multiprocessing as mp
 from backend.errors import LwaeError
 from tests.trainer.test_training import ROOT, SMALL, data, parameters  # noqa: F401 (a fixture)
 from trainer import training
+from trainer.cli import main
 from trainer.distributed import Team, team
 from trainer.run import create_run, open_run
 
@@ -31,11 +34,22 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def train_as_one_of(rank, size, port, path, stop_after, answers):
-    """What `torchrun` starts; the last process is asked to stop at a step, and all must."""
+def become_one_of(rank, size, port):
+    """What `torchrun` sets."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
+
+
+def say_what_main_does(rank, port, arguments, answers):
+    become_one_of(rank, 2, port)
+    with contextlib.redirect_stderr(io.StringIO()) as errors:
+        answers[rank] = main(arguments), errors.getvalue()
+
+
+def train_as_one_of(rank, size, port, path, stop_after, answers):
+    """The last process is asked to stop at a step, and all must."""
+    become_one_of(rank, size, port)
     factor, steps = training.learning_rate_factor, []
 
     def counted(*arguments):
@@ -106,6 +120,15 @@ def test_torchrun_starts_it(data, tmp_path):  # noqa: F811
     alone = create_run(tmp_path / "alone", data, "paper", OPTIONS["paper"])
     assert training.train(alone)
     assert_equal_runs(alone, open_run(tmp_path / "run"))
+
+
+def test_what_stops_the_first_process_is_said_once(data, tmp_path):  # noqa: F811
+    answers = mp.Manager().dict()
+    arguments = ["train", str(data), "--out", str(tmp_path)]
+    mp.spawn(say_what_main_does, args=(free_port(), arguments, answers), nprocs=2)
+    code, errors = answers[0]
+    assert code == 1 and errors.startswith(f"error: {tmp_path} exists already;") and errors.count("\n") == 1
+    assert answers[1] == (1, "")
 
 
 def test_shares_of_a_batch_are_whole_pairs():

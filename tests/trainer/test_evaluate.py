@@ -238,7 +238,11 @@ def test_few_faces(model, dataset):
         return dataclasses.replace(dataset, train=dataset.train[:train], test=dataset.test[:test])
 
     for test in (2, 3):
-        results = measured(model, TestBed.of(few(12, test), 0), {"trained": NumpyDecoder(model)}, ranks=(6,))
+        columns = {"trained": NumpyDecoder(model), "closed": NumpyDecoder(model)}
+        results = measured(model, TestBed.of(few(12, test), 0), columns, ["closed"], ranks=(6,))
+        for cell in results["models"]["trained"]["metrics"].values():
+            assert np.abs([cell.get("low", 0), cell.get("high", 0)]).max() < 1e3
+        json.dumps(results, allow_nan=False)
         assert f"{test} test and 12 training faces" in format_table(results)
     with pytest.raises(LwaeError, match="1 test face, too few"):
         TestBed.of(few(11, 1), 0)

@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,9 @@ from tests.toy import toy_model
 from tests.trainer.faces import toy_dataset
 from trainer.cli import main
 from trainer.datasets.dataset import load_dataset, write_dataset
-from trainer.evaluation.evaluate_runs import difference_between, evaluate_runs, run_names
+from trainer.evaluation.evaluate_runs import difference_between, evaluate_runs, run_names, write_results
 from trainer.evaluation.metrics import ROWS
-from trainer.run import create_run
+from trainer.run import create_run, open_run
 from trainer.training import train
 from trainer.weights.weights_file import save_weights
 
@@ -97,6 +98,32 @@ def test_runs_of_other_options_are_no_seeds(folder):
         evaluate_runs([folder / "local0", folder / "wider"], merge_seeds=True)
 
 
+def test_closed_forms_are_those_of_a_runs_own_noise_and_mirroring(folder, tmp_path, monkeypatch):
+    names = []
+    for own in ({}, {"seed": 1}, {"sigma_n": 0.07}, {"mirror": False}):
+        names.append(str(len(names)))
+        options = LOCAL | {"allocation": "equal"} | own
+        assert train(create_run(tmp_path / names[-1], folder / "three", "local", options))
+    families = []
+    path = "trainer.evaluation.evaluate_runs"
+    monkeypatch.setattr(f"{path}.find_family", lambda model, trained, bed, suffix: families.append((trained, suffix)))
+    monkeypatch.setattr(f"{path}.evaluate", lambda *_: {"models": {"0": {"metrics": {}}}})
+    evaluate_runs([tmp_path / name for name in names])
+    assert [suffix for _, suffix in families] == [", for 0", ", for 2", ", for 3"] and len(families[0][0]) == 2
+
+
+def test_a_run_behind_a_symbolic_link(folder, tmp_path):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    try:
+        os.symlink(tmp_path / "deep" / "er", tmp_path / "link", target_is_directory=True)
+    except OSError:
+        pytest.skip("no symbolic links here")
+    create_run(tmp_path / "link" / "run", folder / "two", "paper", PAPER)
+    for path in (tmp_path / "link" / "run", tmp_path / "deep" / "er" / "run"):
+        run = open_run(path)
+        assert len(run.dataset.vertices) == COUNT and not Path(run.config["dataset"]).is_absolute()
+
+
 def test_the_same_faces_in_two_folders_are_the_same(folder, tmp_path):
     dataset = toy_dataset(toy_model(residuals=False))
     faces = dataset.vertices[:COUNT]
@@ -151,6 +178,13 @@ def test_what_cannot_be_written_is_said_before_anything_is_measured(folder, caps
     for out in (folder / "nowhere" / "x.json", folder):
         assert main(["evaluate", str(folder / "local0"), "--out", str(out)]) == 1
         assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_run_that_cannot_be_written_to_keeps_no_results_from_elsewhere(tmp_path):
+    (tmp_path / "run" / "metrics.json").mkdir(parents=True)  # root may write to what is read-only
+    with pytest.raises(LwaeError, match="Cannot write .*metrics.json"):
+        write_results({"a": 1}, tmp_path / "run", tmp_path / "all.json")
+    assert json.loads((tmp_path / "all.json").read_text()) == {"a": 1}
 
 
 def test_a_table_is_printed_even_if_it_cannot_be_kept(folder, capsys, monkeypatch):

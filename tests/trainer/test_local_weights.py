@@ -167,3 +167,5 @@ def test_bad_input_gets_a_sentence(heads):
         lw.local_weights(broken, triangles, 3, rng=rng)
     with pytest.raises(LwaeError, match="smoothing"):
         lw.local_weights(faces, triangles, 3, rng=rng, smoothing="blur")
+    with pytest.raises(LwaeError, match="leave out --sharpen, or say --smoothing"):
+        lw.local_weights(faces, triangles, 3, rng=rng, sharpen=4.0)

@@ -204,6 +204,22 @@ def test_variance_ratio_leaves_out_what_never_moves(rng):
     assert values["variance_p5"] == pytest.approx(0.25, rel=1e-3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_resamples_of_what_does_not_vary_have_no_ratio(rng):
+    distances = metrics.pairwise_distances(faces(rng, 2), np.zeros((30, 3), np.float32))
+    rough = rng.uniform(1, 2, (2, 9)).astype(np.float32)
+    rough[0, 3] = 0  # bends in one of them alone
+    moved = np.zeros((3, 30, 3), np.float32)
+    moved[:2, 4, 0] = 1, -1  # and the third is their mean
+    for measure in (
+        metrics.pairwise(distances, distances),
+        metrics.seam(rough, rough, np.ones(9, bool)),
+        metrics.variance(moved + faces(rng, 3), moved),
+    ):
+        for name, draws in measure.resampled(0, 50).items():
+            assert 0 < np.isnan(draws).sum() < 50 and np.nanmax(draws) < 1e3, name
+
+
 def test_pairwise_distance_is_that_of_all_pairs(rng):
     x, y = faces(rng, 12), 3 * faces(rng, 12)
     mean = x.mean(axis=0)

@@ -16,8 +16,11 @@ from trainer import training
 from trainer.closed_form import local_arrays, weighted_basis
 from trainer.datasets.dataset import Template
 from trainer.equivariance import Equivariance, parity
+from trainer.evaluation.closed_forms import search
+from trainer.evaluation.evaluate_runs import _with_prior
+from trainer.evaluation.testbed import TestBed
 from trainer.face_store import FaceStore
-from trainer.latent import encode_faces
+from trainer.latent import encode_faces, fit_prior, training_codes
 from trainer.mesh.topology import triangulate
 from trainer.mirror import find_image, mirror_images, symmetric_mean
 from trainer.run import create_run
@@ -150,6 +153,23 @@ def test_training_sees_mirrored_faces_and_the_prior_prefers_no_side(data, tmp_pa
     covariance = model.prior.covariance
     np.testing.assert_allclose(covariance * np.outer(signs, signs), covariance, atol=1e-3 * np.abs(covariance).max())
     np.testing.assert_allclose(model.prior.mean * signs, model.prior.mean, atol=1e-3)
+
+
+def test_what_is_measured_has_the_prior_that_is_exported(data, tmp_path):  # noqa: F811
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"])
+    training.train(run)
+    model, bed, image = run.trained_network(), TestBed.of(run.dataset, 0), run.image(run.dataset)
+
+    def assert_equal(found, wanted):
+        np.testing.assert_allclose(found.mean, wanted.mean, atol=1e-3)
+        scale = np.abs(wanted.covariance).max()
+        np.testing.assert_allclose(found.covariance, wanted.covariance, atol=2e-3 * scale)
+
+    assert_equal(_with_prior(run, model, bed).model.prior, run.trained_model().prior)
+    for decoder in search(model, bed).best.values():
+        assert_equal(decoder.model.prior, fit_prior(training_codes(decoder, bed.dataset, image)))
+        codes = bed.train_codes(decoder)
+        assert np.abs(decoder.model.prior.covariance - np.cov(codes.T)).max() > 0.02
 
 
 def test_parts_that_mirror_each_other_stay_apart(ball):

@@ -9,6 +9,7 @@ from backend.lwae_file import load_model
 from backend.numpy_decoder import NumpyDecoder
 from tests.toy import sphere
 from trainer.cli import main
+from trainer.weights.weights_file import weights_command
 
 
 def write_obj(path, vertices, sizes, corners):
@@ -50,7 +51,7 @@ def test_from_a_folder_of_meshes_to_a_model(tmp_path, capsys):
     data, run, model = (str(tmp_path / name) for name in ("data", "run", "model.lwae"))
     for command in (
         ["prepare", "meshes", str(tmp_path / "faces"), "--up", "z", "--no-align", "--out", data],
-        ["weights", data, "--parts", "3"],
+        ["weights", data, "--parts", "3", "--smoothing", "diffusion", "--sharpen", "6"],
         ["train", data, "--out", run, "--epochs", "2", "--set", "hidden=8"],
         ["evaluate", run],
         ["export", run, "--out", model],
@@ -62,4 +63,9 @@ def test_from_a_folder_of_meshes_to_a_model(tmp_path, capsys):
     assert np.array_equal(loaded.polygon_vertices, corners) and loaded.controls
     faces = NumpyDecoder(loaded).decode(loaded.prior.sample(rng, 4))
     assert np.ptp(np.linalg.norm(faces, axis=2), axis=1).max() < 150
-    assert json.loads((tmp_path / "data" / "weights.json").read_text())["parts"] == loaded.part_names
+    facts = json.loads((tmp_path / "data" / "weights.json").read_text())
+    assert facts["parts"] == loaded.part_names
+    # A kill may leave the file of another command.
+    (tmp_path / "data" / "weights.json").write_text(json.dumps(facts | {"command": "another"}))
+    command = "python -m trainer weights DATA --parts 3 --sharpen 6.0 --smoothing diffusion"
+    assert weights_command(tmp_path / "data") == facts["command"] == command == loaded.header["rebuild"].splitlines()[1]

@@ -23,6 +23,8 @@ from trainer.cli import main
 from trainer.datasets.dataset import Template, write_dataset
 from trainer.datasets.dataset import load_dataset as open_dataset
 from trainer.export import export_run, rebuild_commands
+from trainer.face_store import FaceStore
+from trainer.mirror import mirror_images
 from trainer.run import create_run, open_run
 from trainer.weights.weights_file import save_weights
 
@@ -154,6 +156,33 @@ def test_export_is_a_complete_model(preset, data, tmp_path):
     decoder = NumpyDecoder(model)
     samples = decoder.decode(model.prior.sample(np.random.default_rng(0), 8))
     assert np.isfinite(samples).all() and {control.part for control in model.controls} == {0, 1, 2}
+
+
+def test_the_two_halves_of_a_batch_meet_at_random(data, tmp_path, monkeypatch):
+    batches, load = [], FaceStore.load
+
+    def loaded(self, chosen, into, turned):
+        load(self, chosen, into, turned)
+        faces = np.where(turned[:, None, None], mirror_images(vertices[chosen], self._image), vertices[chosen])
+        np.testing.assert_array_equal(into.numpy(), faces)
+        batches.append(chosen)
+
+    monkeypatch.setattr(FaceStore, "load", loaded)
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"])
+    vertices = run.dataset.vertices
+    training.train(run)
+    first, second = np.array(batches).reshape(len(batches), 2, -1).transpose(1, 0, 2)
+    assert 0.3 < np.mean(first < second) < 0.7
+
+
+def test_metrics_of_another_epoch_stay_behind(data, tmp_path, caplog):
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"] | {"epochs": 1})
+    training.train(run)
+    for epochs in (1, 2):
+        (run.path / "metrics.json").write_text(json.dumps({"summary": {"leak": 0.5}, "epochs": epochs}))
+        header = export_run(run.path, tmp_path / "model.lwae").header
+        assert ("metrics" in header) == ("without metrics" not in caplog.text) == (epochs == 1)
+    assert f"run `python -m trainer evaluate {run.path}` and export again" in caplog.text
 
 
 def test_sigterm_leaves_a_checkpoint_and_resume_finishes(data, tmp_path):

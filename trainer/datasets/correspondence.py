@@ -44,7 +44,8 @@ class Correspondence:
             self._corners = rank[inverse.ravel()]
             template.polygon_vertices = self._corners.astype(np.int32)
             faces = faces[:, self._kept]
-        self.first, self.template, self._also_fits = faces[0], template, template
+        # A copy: a view would keep all faces of an npz.
+        self.first, self.template, self._also_fits = faces[0].copy(), template, template
         if template.polygon_vertices.max() >= len(self.first):
             raise LwaeError(
                 f"{template_file} is for more vertices than the {len(self.first)} of {file}; remove it."

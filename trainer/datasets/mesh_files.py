@@ -29,6 +29,7 @@ UNREADABLE = (
     KeyError,
     IndexError,
     EOFError,
+    RuntimeError,  # zipfile, of a damaged or encrypted member
     struct.error,
     MemoryError,
     OverflowError,
@@ -62,11 +63,17 @@ def read_mesh(path: Path) -> tuple[np.ndarray, Template | None]:
 
 
 def is_template(path: Path) -> bool:
-    """Whether an npz has polygons but no positions, like the `template.npz` of a headless synthesis."""
-    if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+    """Whether an npz has polygons but no positions, like the `template.npz` of a headless synthesis.
+
+    What is damaged is none: `read_mesh` says so.
+    """
+    if path.suffix.lower() != ".npz":
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except UNREADABLE:
+        return False
     return "vertices.npy" not in names and "polygon_sizes.npy" in names
 
 
@@ -96,8 +103,7 @@ def _template(
         if len(uv) != vertex_count:
             raise ValueError(f"there are {len(uv)} UVs for {len(corners)} corners")
         uv = uv[corners]
-    if material is None:
-        material = np.zeros(len(sizes), dtype=np.uint8)
+    material = np.zeros(len(sizes)) if material is None else np.ravel(material)
     if len(material) != len(sizes):
         raise ValueError(f"there are {len(material)} materials for {len(sizes)} polygons")
     if not np.isin(material, (0, 1)).all() or np.all(material):
@@ -108,7 +114,7 @@ def _template(
         polygon_sizes=sizes.astype(np.int32),
         polygon_vertices=corners.astype(np.int32),
         uv=uv.astype(np.float32),
-        polygon_material=np.asarray(material).astype(np.uint8),
+        polygon_material=material.astype(np.uint8),
     )
 
 

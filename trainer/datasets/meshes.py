@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import shlex
@@ -87,7 +88,7 @@ def prepare_meshes(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent) as scratch:
-            count = 0
+            count, names, copies = 0, {}, []
             for file in tqdm(files, unit="mesh", disable=None):
                 faces = correspondence.read(file)
                 count += len(faces)
@@ -99,10 +100,22 @@ def prepare_meshes(
                         block -= centre
                     elif np.abs(centre).max() > FAR * np.ptp(block[0, used], axis=0).max():
                         raise LwaeError(f"{file} is too far from the origin to stay there; leave out --no-align.")
-                    scratch.write(block.astype(np.float32).tobytes())
+                    for number, face in enumerate(block.astype(np.float32), start):
+                        data = face.tobytes()
+                        scratch.write(data)
+                        own = file.name if len(faces) == 1 else f"face {number} of {file.name}"
+                        if (other := names.setdefault(hashlib.blake2b(data).digest(), own)) != own:
+                            copies.append((own, other))
             if count < FEWEST:
                 raise LwaeError(
                     f"{source} has {count} meshes; a model needs at least {FEWEST}, better hundreds."
+                )
+            if copies:
+                log.warning(
+                    "Copies of other faces: %d, such as %s of %s; remove them, else models are tested on faces "
+                    "that they were trained on.",
+                    len(copies),
+                    *copies[0],
                 )
             scratch.flush()
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
@@ -149,6 +162,10 @@ def _find(source: Path) -> tuple[list[Path], Path | None]:
         raise LwaeError(
             f"{source} mixes STL, which has no vertex order, with other formats; export all in one."
         )
+    stems: dict[str, Path] = {}
+    for file in meshes:
+        if (other := stems.setdefault(file.stem, file)) is not file:
+            raise LwaeError(f"{other} and {file} are one mesh in two formats, and would count twice; remove one.")
     return meshes, templates[0] if templates and kinds == {False} else None
 
 

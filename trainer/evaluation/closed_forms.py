@@ -15,7 +15,7 @@ from backend.model import FaceModel
 from backend.prior import Prior
 from backend.torch_decoder import TorchDecoder
 from trainer.closed_form import MOST_SHARE, deviations, local_arrays, sizes_by_variance
-from trainer.latent import fit_prior
+from trainer.latent import fit_prior, training_codes
 from trainer.mirror import find_image
 from trainer.weights.local_weights import diffuse, partition_of_unity
 from trainer.weights.seams import symmetric_weights
@@ -116,9 +116,7 @@ def search(reference: FaceModel, bed: TestBed) -> Search:
     """
     train = np.ascontiguousarray(bed.dataset.vertices[bed.dataset.train])
     train -= reference.mean
-    mirrored = reference.header.get("training", {}).get("mirror")
-    image = find_image(reference.mean, bed.dataset.template) if mirrored else None
-    noises = sorted({*SIGMAS, *([reference.header["network"]["sigma_n"]] if reference.preset == "local" else [])})
+    image = find_image(reference.mean, bed.dataset.template) if counts_mirrored(reference) else None
     candidates, models, region_pca = [], [], None
     for choice, weights in weight_choices(reference.weights, bed.triangles).items():
         log.info("Trying closed forms with %s weights", choice)
@@ -126,18 +124,29 @@ def search(reference: FaceModel, bed: TestBed) -> Search:
             weights = alike
         bases = LocalBases.fit(train, reference, bed.triangles, weights, image)
         for allocation, sizes in allocations(bases.deviations, reference.code_size).items():
-            for sigma in noises:
+            for sigma in noises(reference):
                 model = bases.model(reference, sizes, sigma)
                 models.append(model)
                 setting = {"weights": choice, "allocation": allocation, "sigma_n": sigma}
                 candidates.append(setting | {"code_sizes": model.code_sizes} | quick(TorchDecoder(model), bed))
             if choice == "hard" and allocation == "equal":
-                region_pca = with_prior(plain_projection(bases.model(reference, sizes, PROJECTION_SIGMA)), bed)
+                region_pca = with_prior(plain_projection(bases.model(reference, sizes, PROJECTION_SIGMA)), bed, image)
     everything = range(len(candidates))
     own = [index for index in everything if candidates[index]["weights"] == "own"]
     picked = {min(pool, key=lambda index: candidates[index][key]) for pool in (own, everything) for key in QUICK}
-    best = {_name(candidates[index]): with_prior(models[index], bed) for index in sorted(picked)}
+    best = {_name(candidates[index]): with_prior(models[index], bed, image) for index in sorted(picked)}
     return Search(candidates, best, [_name(candidates[index]) for index in sorted(picked & set(own))], region_pca)
+
+
+def noises(reference: FaceModel) -> list[float]:
+    """The encoder noises that are tried for a model, mm."""
+    own = [reference.header["network"]["sigma_n"]] if reference.preset == "local" else []
+    return sorted({*SIGMAS, *own})
+
+
+def counts_mirrored(reference: FaceModel) -> bool:
+    """Whether mirrored faces counted when a model was trained, where the template has mirror images."""
+    return bool(reference.header.get("training", {}).get("mirror"))
 
 
 def _name(candidate: dict) -> str:
@@ -182,10 +191,15 @@ def plain_projection(model: FaceModel) -> FaceModel:
     return replace(model, network={**model.network, "mass": mass})
 
 
-def with_prior(model: FaceModel, bed: TestBed) -> TorchDecoder:
-    """A decoder whose prior is fitted to the training faces' codes; LwaeError when these are not finite."""
+def with_prior(model: FaceModel, bed: TestBed, image: np.ndarray | None = None) -> TorchDecoder:
+    """A decoder whose prior is fitted to the training faces' codes, as in an exported model; LwaeError when these are
+    not finite.
+
+    Args:
+        image: int [N], the mirror image of each vertex, if mirrored faces are to count too.
+    """
     decoder = TorchDecoder(model)
-    decoder.model = replace(model, prior=fit_prior(bed.train_codes(decoder)))
+    decoder.model = replace(model, prior=fit_prior(training_codes(decoder, bed.dataset, image)))
     return decoder
 
 

@@ -17,7 +17,7 @@ from backend.model import FaceModel
 from trainer.datasets.dataset import Dataset
 from trainer.run import Run, open_run
 
-from .closed_forms import with_prior
+from .closed_forms import counts_mirrored, noises, with_prior
 from .evaluate import evaluate, find_family
 from .metrics import BLOCK_FACES
 from .testbed import TestBed
@@ -56,7 +56,9 @@ def evaluate_runs(paths: Sequence[Path], seed: int = 0, merge_seeds: bool = Fals
         facts[name] = [_facts(names[index], runs[index], models[index]) for index in group]
         first_of[name] = group[0]
         model = models[group[0]]
-        kinds.setdefault((model.weights.tobytes(), tuple(model.code_sizes)), []).append(name)
+        # All that its closed forms follow from.
+        kind = model.weights.tobytes(), tuple(model.code_sizes), tuple(noises(model)), counts_mirrored(model)
+        kinds.setdefault(kind, []).append(name)
     families = []
     for of_kind in kinds.values():
         first = first_of[of_kind[0]]
@@ -72,7 +74,7 @@ def _shared_dataset(runs: Sequence[Run]) -> Dataset:
     """The first run's; LwaeError when another's holds other faces."""
     dataset = runs[0].dataset
     for run in runs[1:]:
-        if os.path.abspath(run.data) == os.path.abspath(runs[0].data):
+        if os.path.realpath(run.data) == os.path.realpath(runs[0].data):
             continue
         if difference := difference_between(dataset, run.dataset):
             raise LwaeError(
@@ -84,18 +86,18 @@ def _shared_dataset(runs: Sequence[Run]) -> Dataset:
 
 def _with_prior(run: Run, model: FaceModel, bed: TestBed) -> Decoder:
     try:
-        return with_prior(model, bed)
+        return with_prior(model, bed, run.image(bed.dataset))
     except LwaeError as error:
         raise LwaeError(f"{run.path} cannot be evaluated. {error}") from error
 
 
 def write_results(results: dict, run: Path, out: Path | None = None) -> None:
-    """Write results to RUN/metrics.json and, if asked, to another file as well.
+    """Write results to another file, if asked, and to RUN/metrics.json: last, as others' runs can be read-only.
 
     Raises:
         LwaeError: when one of them cannot be written.
     """
-    for path in [run / "metrics.json", *([out] if out else [])]:
+    for path in [*([out] if out else []), run / "metrics.json"]:
         with atomic_write(path, "w", encoding="utf-8") as stream:
             json.dump(results, stream, indent=1)
 

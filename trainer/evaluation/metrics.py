@@ -116,6 +116,11 @@ def vertex_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.linalg.norm(a - b, axis=-1)
 
 
+def _over(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """made / real, NaN where real is 0, as in a resample of a single face: `bootstrap.interval` leaves it out."""
+    return made / np.where(real > 0, real, np.nan)
+
+
 def mean_distance(name: str, distances: np.ndarray) -> Measure:
     """Mean over faces and vertices of per-vertex distances [n, N], mm. Units: faces (mixes, pairs).
 
@@ -265,7 +270,7 @@ def seam(mixed: np.ndarray, real: np.ndarray, border: np.ndarray, name: str = "s
     edge = border[bends]
 
     def statistics(made: np.ndarray, natural: np.ndarray) -> dict[str, np.ndarray]:
-        square = made / np.maximum(natural, 1e-30)
+        square = _over(made, natural)
         at_border = np.sqrt(square[:, edge].mean(axis=1)) if edge.any() else np.full(len(square), np.nan)
         return {
             f"{name}_rms": np.sqrt(square.mean(axis=1)),
@@ -292,10 +297,9 @@ def variance(mixed: np.ndarray, real: np.ndarray) -> Measure:
     moves = level > 1e-8 * level.max()
 
     def statistics(made: np.ndarray, natural: np.ndarray) -> dict[str, np.ndarray]:
-        ratio = made / np.maximum(natural, 1e-30)
         return {
-            "variance": made.sum(axis=1) / natural.sum(axis=1),
-            "variance_p5": np.percentile(ratio, 5, axis=1),
+            "variance": _over(made.sum(axis=1), natural.sum(axis=1)),
+            "variance_p5": np.percentile(_over(made, natural), 5, axis=1),
         }
 
     return Measure((made[:, moves], natural[:, moves]), statistics)
@@ -327,7 +331,7 @@ def pairwise(mixed: np.ndarray, real: np.ndarray) -> Measure:
         return (mean[:, :count] * mean[:, count:]).sum(axis=1) * count / (count - 1)
 
     def statistics(made: np.ndarray, natural: np.ndarray) -> dict[str, np.ndarray]:
-        return {"pairwise": mean_of_pairs(made) / np.maximum(mean_of_pairs(natural), 1e-30)}
+        return {"pairwise": _over(mean_of_pairs(made), mean_of_pairs(natural))}
 
     return Measure(groups, statistics)
 

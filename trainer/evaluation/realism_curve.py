@@ -103,7 +103,7 @@ def realism_of_run(path: Path, seed: int = 0) -> list[dict]:
     """
     run = open_run(path)
     bed = TestBed.of(run.dataset, seed)
-    decoder = with_prior(run.trained_network(), bed)
+    decoder = with_prior(run.trained_network(), bed, run.image(bed.dataset))
     rows = realism_curve(decoder, bed, find_regions(decoder.model))
     with atomic_write(run.path / "realism.json", "w", encoding="utf-8") as stream:
         json.dump({"seed": seed, "rows": rows}, stream, indent=1)

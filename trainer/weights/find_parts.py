@@ -43,9 +43,9 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **op
     areas = vertex_areas(mean, triangles)
     names = name_parts(weights, mean, template.region_names, template.region_of_vertex, areas)
     report = weights_report(weights, mean, triangles)
+    save_weights(data, weights, names, command)
     with atomic_write(Path(data) / "weights.json", "w", encoding="utf-8") as stream:
         json.dump({"parts": names, "command": command, "report": report}, stream, indent=1)
-    save_weights(data, weights, names)
     save_parts_picture(Path(data) / "weights.png", mean, triangles, weights, names)
     lines = [f"{'part':16} {'vertices':>8} {'surface':>8} {'pieces':>7} {'symmetry':>9}"]
     for name, part in zip(names, report["parts"], strict=True):

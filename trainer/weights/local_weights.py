@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 LOOSE_SHARE = 0.1  # a component with a smaller share of the vertices belongs whole to the part around it
 CUTOFF = 1e-3  # smaller weights become 0, so that a part has its own vertices and no others
 DIFFUSION_STEPS = 4
-SEAM_SHARPEN = 32
+SHARPEN, SEAM_SHARPEN = 8, 32  # Seams start from hard borders.
 WALL_MM = 7.0  # of skin with something hidden close under it, such as the sides of a nose
 RIM_MM = 7.0  # around a loose component; with 5.5 eyeballs broke through the skin in 3 of 2,136 mixes, with 7 in none
 FACE_BLOCK = 64  # faces read at a time
@@ -54,7 +54,7 @@ def local_weights(
     sparse_factor: str = "W",
     penalty: str = "hoyer",
     one_place: bool = True,
-    sharpen: float = 8.0,
+    sharpen: float | None = None,
     smoothing: str = "seam",
     iterations: int = 200,
 ) -> np.ndarray:
@@ -73,8 +73,7 @@ def local_weights(
         sparsity, sparse_factor, penalty, iterations: see `nmf.sparse_nmf`.
         one_place: a part is one place or a left-right pair (see `keep_main_places`); else NMF's parts stay as
             they are.
-        sharpen: exponent p of w^p / sum w^p (with `smoothing="seam"`: 32 instead, as it starts from hard
-            borders).
+        sharpen: exponent p of w^p / sum w^p (default 8); not with `smoothing="seam"`.
         smoothing: "seam" (`seams.seam_weights`), "diffusion" (a few averaging steps) or "none".
 
     Returns:
@@ -85,6 +84,10 @@ def local_weights(
     """
     if smoothing not in ("diffusion", "seam", "none"):
         raise LwaeError(f"Unknown smoothing {smoothing!r}; use diffusion, seam or none.")
+    if smoothing == "seam" and sharpen is not None:
+        raise LwaeError("Seams start from hard borders: leave out --sharpen, or say --smoothing diffusion or none too.")
+    if sharpen is None:
+        sharpen = SEAM_SHARPEN if smoothing == "seam" else SHARPEN
     if not sharpen > 0:  # NaN too
         raise LwaeError(f"The exponent that sharpens weights must be above 0, not {sharpen:g}.")
     if parts > MAX_PARTS:
@@ -114,7 +117,7 @@ def local_weights(
     _require_all(label[share.max(axis=1) > 0], parts)
     if one_place:
         share = keep_main_places(share, mean, triangles, vote)
-    weights = sharpened(share, SEAM_SHARPEN if smoothing == "seam" else sharpen)
+    weights = sharpened(share, sharpen)
     weights = fill(weights, mean, triangles)
     weights = keep_loose_components_whole(weights, mean, triangles)
     if smoothing == "diffusion":

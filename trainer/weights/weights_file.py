@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
 from pathlib import Path
@@ -14,12 +15,16 @@ from backend.errors import LwaeError
 from backend.files import atomic_write
 
 NAME = "weights.npz"
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, BadZipFile, zlib.error)
 
 
-def save_weights(data: Path, weights: np.ndarray, part_names: list[str]) -> None:
-    """Write weights float32 [K, N] and the K part names into a data set folder."""
+def save_weights(data: Path, weights: np.ndarray, part_names: list[str], command: str | None = None) -> None:
+    """Write weights float32 [K, N], the K part names and the command that made them into a data set folder."""
+    arrays = {"weights": weights.astype(np.float32), "part_names": np.array(part_names, dtype=str)}
+    if command is not None:  # In the same file: a kill cannot leave one command's weights beside another command.
+        arrays["command"] = np.array(command)
     with atomic_write(Path(data) / NAME) as stream:
-        np.savez_compressed(stream, weights=weights.astype(np.float32), part_names=np.array(part_names, dtype=str))
+        np.savez_compressed(stream, **arrays)
 
 
 def load_weights(data: Path) -> tuple[np.ndarray, list[str]]:
@@ -34,13 +39,14 @@ def load_weights(data: Path) -> tuple[np.ndarray, list[str]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["weights"], [str(name) for name in arrays["part_names"]]
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise LwaeError(f"{path} is damaged ({error}); run `python -m trainer weights {data}` again.") from error
 
 
 def weights_command(data: Path) -> str | None:
     """The command that made the weights of a data set folder; None where nothing tells."""
-    try:
+    with contextlib.suppress(*UNREADABLE), np.load(Path(data) / NAME, allow_pickle=False) as arrays:
+        return str(arrays["command"])
+    with contextlib.suppress(*UNREADABLE):  # older folders
         return str(json.loads((Path(data) / "weights.json").read_text(encoding="utf-8"))["command"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+    return None

@@ -19,7 +19,7 @@ DEFAULTS = {
     "encoder_iterations": 8,
     "border_strength": 0.75,
     "tails": 32,
-    "tail_penalty": 0.01,
+    "tail_leak": 0.0003,
     "hidden": 128,
     "coefficients": 32,
     "borders": 16,

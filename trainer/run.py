@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
 LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")}
-LEAST |= {"batch_size": 2, "sigma_n": LEAST_SIGMA, "tail_penalty": 1e-6}
+LEAST |= {"batch_size": 2, "sigma_n": LEAST_SIGMA}
 MOST = {"dropout": 0.9, "border_strength": 1.0, "seed": 2**63 - 1, "latent": 4096, "order": 100}
 CHECKPOINT = {"network", "optimiser", "epoch", "batch", "sums", "history"}
 CHOICES = {"optimiser": ("adamw", "sgd"), "schedule": ("cosine", "exponential")}
@@ -297,7 +297,7 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
         return model  # The codes of a random network say nothing of the faces: no prior, no controls yet.
     codes = leave_residual(model, faces)  # and from here on what is left of them
     if config["tails"]:
-        model = with_tails(model, faces, codes, config["tails"], config["tail_penalty"], image)
+        model = with_tails(model, faces, codes, config["tails"], config["tail_leak"], image)
     model = _with_residual_blocks(model, faces, config, image)
     del faces
     return fit_latent(model, dataset, image)

@@ -8,7 +8,7 @@ Their coefficients t come from the code z by a linear map T that minimises
 
 z' being codes whose parts come from different people: C = E[z z^T], and M is C without what parts have to do with one
 another. People agree in hundreds of directions in which strangers' parts do not, so little of what real faces leave is
-lost, while what one part does to the others stays small.
+lost, while what one part does to the others stays as small as is asked for: the penalty is found by that.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 BLOCK = 64
 MOST_SHARE = 4  # By variance no part gets more than so many times its equal share.
 LEAST = 1e-6  # mm; faces of which no more is left need no tails.
-STRICTER = (1, 10, 100)  # Times the penalty, where few faces make the map unsure.
-HELD_OUT = 10  # Every so many training faces judge that.
+PENALTIES = tuple(10 ** (step / 4) for step in range(-16, 9))  # The smallest that leaks little enough is the best,
+HELD_OUT = 10  # unless few faces make the map unsure: every so many of them judge that.
 
 
 def leave_residual(model: FaceModel, displacements: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def with_tails(
     residual: np.ndarray,
     codes: np.ndarray,
     count: int,
-    penalty: float,
+    most_leak: float,
     image: np.ndarray | None = None,
 ) -> FaceModel:
     """The model with tails, or as it is when these would not help faces that they were not fitted to.
@@ -59,14 +59,15 @@ def with_tails(
         residual: float32 [S, N, 3] mm, what the model leaves of the training faces; becomes what tails leave.
         codes: float32 [S, D] of these faces.
         count: components of a part, on average.
-        penalty: of what parts of different people do to each other, as a share of what they have in common.
+        most_leak: share of squared change that may lie in the tails of other parts when one part comes from somebody
+            else, mean over parts.
         image: int [N], the mirror image of each vertex, if mirrored faces count too.
     """
     if np.abs(residual).max() < LEAST:
         return model
     tails = _bases(model, residual, count, image)
-    wanted, gram = _coefficients(tails, residual, model.network["mass"])
-    matrix = _fit(codes, wanted, gram, penalty, *_masks(model, tails, image))
+    wanted = _coefficients(tails, residual, model.network["mass"])
+    matrix = _fit(model, tails, codes, wanted, most_leak, image)
     if matrix is None:
         log.info("What the closed form leaves cannot be told from the rest of a face: the model gets no tails.")
         return model
@@ -96,9 +97,8 @@ def _ends(tails: list) -> np.ndarray:
     return np.cumsum([len(basis) for _, basis in tails])
 
 
-def _coefficients(tails: list, residual: np.ndarray, mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What residuals hold of the tails (least squares over the surface), float64 [S, C], and the tails' inner products,
-    float64 [C, C]."""
+def _coefficients(tails: list, residual: np.ndarray, mass: np.ndarray) -> np.ndarray:
+    """What residuals hold of the tails (least squares over the surface), float64 [S, C]."""
     products = np.empty((len(residual), _ends(tails)[-1]))
     for start in range(0, len(residual), BLOCK):
         weighted = residual[start : start + BLOCK] * mass[:, None]
@@ -107,59 +107,92 @@ def _coefficients(tails: list, residual: np.ndarray, mass: np.ndarray) -> tuple[
             for vertices, basis in tails
         ]
         products[start : start + BLOCK] = np.concatenate(own, axis=1)
-    gram = gram_matrix(tails, mass)
-    return _solve(gram, products.T).T, gram
+    return _solve(gram_matrix(tails, mass), products.T).T
 
 
-def _masks(model: FaceModel, tails: list, image: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is known to be 0, as 0 among ones: of E[z z^T] where parts come from different people, [D, D]; of that and
-    of E[t z^T], [C, D], among faces and their mirror images, where even and odd numbers have nothing in common."""
-    parts = np.repeat(np.arange(model.part_count), model.code_sizes)
-    same_part = (parts[:, None] == parts).astype(np.float64)
-    if image is None:
-        return same_part, np.ones_like(same_part), np.ones((_ends(tails)[-1], len(parts)))
+@dataclasses.dataclass
+class _Moments:
+    """What is known of codes z and tails' coefficients t: all that T depends on.
 
-    def signs(bases: list) -> np.ndarray:
-        found = [parity(vertices, basis, image) for vertices, basis in bases]
-        return np.concatenate([np.zeros(len(b)) if s is None else s for s, (_, b) in zip(found, bases, strict=True)])
+    Attributes:
+        codes: E[z z^T], [D, D].
+        told: E[t z^T], [C, D].
+        apart: E[z z^T] where parts come from different people, [D, D].
+    """
 
-    of_code = signs([part_arrays(model, part) for part in range(model.part_count)])
-    alike, told = (np.outer(own, of_code) >= 0 for own in (of_code, signs(tails)))
-    return same_part, alike.astype(np.float64), told.astype(np.float64)
+    codes: np.ndarray
+    told: np.ndarray
+    apart: np.ndarray
+
+    @classmethod
+    def of(cls, codes: np.ndarray, wanted: np.ndarray, signs: tuple, parts: np.ndarray) -> _Moments:
+        """
+        Args:
+            codes: [S, D].
+            wanted: [S, C].
+            signs: of the numbers of a code and of the tails' coefficients, 1 and -1 where these are even and odd: among
+                faces and their mirror images they have nothing in common.
+            parts: int [D].
+        """
+        z, (of_code, of_tails) = codes.astype(np.float64), signs
+        moments = (np.outer(of_code, of_code) >= 0) * (z.T @ z) / len(z)
+        told = (np.outer(of_tails, of_code) >= 0) * (wanted.T @ z) / len(z)
+        return cls(moments, told, (parts[:, None] == parts) * moments)
+
+    def fit(self, penalty: float) -> np.ndarray:
+        """T, [C, D]."""
+        return _solve(self.codes + penalty * self.apart, self.told.T).T
+
+
+def _signs(bases: list, image: np.ndarray | None) -> np.ndarray:
+    """1 for even fields and -1 for odd ones; 0 for those of parts that have no mirror image."""
+    found = [None if image is None else parity(vertices, basis, image) for vertices, basis in bases]
+    return np.concatenate([np.zeros(len(b)) if s is None else s for s, (_, b) in zip(found, bases, strict=True)])
 
 
 def _fit(
-    codes: np.ndarray,
-    wanted: np.ndarray,
-    gram: np.ndarray,
-    penalty: float,
-    same_part: np.ndarray,
-    alike: np.ndarray,
-    told: np.ndarray,
+    model: FaceModel, tails: list, codes: np.ndarray, wanted: np.ndarray, most_leak: float, image: np.ndarray | None
 ) -> np.ndarray | None:
-    """T, float32 [C, D], by the penalty that helps held-out faces most; None when none does."""
+    """T, float32 [C, D]: of those that leak no more than they may, the one that helps held-out faces most; None when
+    none does."""
+    mass = model.network["mass"]
+    bases = [part_arrays(model, part) for part in range(model.part_count)]
+    parts = np.repeat(np.arange(model.part_count), model.code_sizes)
+    of_tail = np.repeat(np.arange(model.part_count), [len(basis) for _, basis in tails])
+    gram, own_gram = gram_matrix(tails, mass), [gram_matrix([basis], mass) for basis in bases]
+    signs = _signs(bases, image), _signs(tails, image)
 
-    def solve(chosen: np.ndarray, strength: float) -> np.ndarray:
-        z = codes[chosen].astype(np.float64)
-        moments = alike * (z.T @ z) / len(z)
-        return told * _solve(moments + strength * same_part * moments, (told * (wanted[chosen].T @ z) / len(z)).T).T
+    def leak(matrix: np.ndarray, moments: _Moments) -> float:
+        """Share of squared change in other parts' tails when one part comes from somebody else, mean over parts."""
+        shares = []
+        for part, own in enumerate(own_gram):
+            columns, others = parts == part, of_tail != part
+            spread, given = moments.apart[np.ix_(columns, columns)], matrix[np.ix_(others, columns)]
+            elsewhere = np.vdot(gram[np.ix_(others, others)] @ given, given @ spread)
+            shares.append(elsewhere / max(np.vdot(own, spread) + elsewhere, 1e-30))
+        return float(np.mean(shares))
+
+    def missed(matrix: np.ndarray) -> float:
+        rest = wanted[held_out] - codes[held_out] @ matrix.T
+        return float(np.vdot(rest @ gram, rest))
 
     held_out = np.arange(len(codes)) % HELD_OUT == HELD_OUT - 1
     if not held_out.any():
         return None
-
-    def left(matrix: np.ndarray) -> float:
-        rest = wanted[held_out] - codes[held_out] @ matrix.T
-        return float(np.vdot(rest @ gram, rest))
-
-    everything = left(np.zeros_like(told))
-    errors = {strict: left(solve(~held_out, penalty * strict)) for strict in STRICTER}
-    best = min(errors, key=errors.get)
-    if errors[best] >= everything:
+    everybody = _Moments.of(codes, wanted, signs, parts)
+    others = _Moments.of(codes[~held_out], wanted[~held_out], signs, parts)
+    matrices = [(penalty, everybody.fit(penalty)) for penalty in PENALTIES]
+    errors = {penalty: missed(others.fit(penalty)) for penalty, own in matrices if leak(own, everybody) <= most_leak}
+    everything = missed(np.zeros_like(everybody.told))
+    best = min(errors, key=errors.get, default=None)
+    if best is None or errors[best] >= everything:
         return None
-    share = 100 * (1 - errors[best] / everything)
-    log.info("Tails tell %.0f %% of what the closed form leaves of held-out faces (penalty %g).", share, penalty * best)
-    return solve(np.ones_like(held_out), penalty * best).astype(np.float32)
+    chosen, share = dict(matrices)[best], 1 - errors[best] / everything
+    log.info(
+        "Tails tell %.0f %% of what the closed form leaves of held-out faces, at a leak of %.5f (penalty %g).",
+        *(100 * share, leak(chosen, everybody), best),
+    )
+    return chosen.astype(np.float32)
 
 
 def _solve(gram: np.ndarray, products: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from tests.toy import toy_model
 from tests.trainer.faces import TRAIN, toy_dataset
 from trainer.evaluation.baselines import GlobalPCA, fit_pca
 from trainer.evaluation.evaluate import Family, _ratio, evaluate, find_family
-from trainer.evaluation.measure import code_size, linear_part
+from trainer.evaluation.measure import code_size, without_network
 from trainer.evaluation.metrics import ROWS
 from trainer.evaluation.mixing import mix_codes
 from trainer.evaluation.table import format_table
@@ -158,9 +158,9 @@ def test_seeds_share_a_column(model, bed):
 def test_other_parts_have_their_own_regions_and_what_the_network_adds_is_measured(model, bed):
     other = toy_model(parts=2, residuals=True)
     decoder = NumpyDecoder(other)
-    assert linear_part(NumpyDecoder(model)) is None
+    assert without_network(model) is None
     codes = other.prior.sample(np.random.default_rng(0), 3)
-    added = decoder.decode(codes) - linear_part(decoder).decode(codes)
+    added = decoder.decode(codes) - NumpyDecoder(without_network(decoder.model)).decode(codes)
     assert np.abs(added).max() > 0.01
     families = [Family(own, [name], {}, [], [], []) for own, name in ((model, "three"), (other, "two"))]
     results = evaluate({"three": [NumpyDecoder(model)], "two": [decoder]}, bed, families, 50)

@@ -75,11 +75,13 @@ def test_one_table_of_several_runs(folder, capsys):
     assert len(models[paper]["parts"]) == len(models["PCA-10, for paper"]["parts"]) == 2
     assert models["region PCA, for local0"]["code_size"] == 15 and models["region PCA, for paper"]["code_size"] == 10
     assert all(name in text.splitlines()[2] for name in models)
-    for name, base in ((seeds, "local0"), (paper, "paper")):
-        for group in ("against_pca", "against_closed_form", "against_own_closed_form"):
+    groups = ["against_pca", "against_closed_form", "against_own_closed_form", "against_unlearned"]
+    for name, base, groups in ((seeds, "local0", groups), (paper, "paper", groups[:3])):
+        assert [group for group in results["comparisons"][name] if group != "metrics"] == groups
+        for group in groups:
             for cell in results["comparisons"][name][group].values():
                 assert cell["against"].endswith(f", for {base}") and cell["low"] <= cell["value"] <= cell["high"]
-            assert sum(line.startswith(f"{name} over ") for line in text.splitlines()) == 3
+            assert sum(line.startswith(f"{name} over ") for line in text.splitlines()) == len(groups)
     one = models[seeds]["metrics"]["reconstruction"]
     assert results["summary"]["reconstruction"] == one["runs"][0] != one["value"]
 

@@ -116,7 +116,7 @@ def search(reference: FaceModel, bed: TestBed) -> Search:
     """
     train = np.ascontiguousarray(bed.dataset.vertices[bed.dataset.train])
     train -= reference.mean
-    image = find_image(reference.mean, bed.dataset.template) if counts_mirrored(reference) else None
+    image = mirror_image(reference, bed)
     candidates, models, region_pca = [], [], None
     for choice, weights in weight_choices(reference.weights, bed.triangles).items():
         log.info("Trying closed forms with %s weights", choice)
@@ -147,6 +147,11 @@ def noises(reference: FaceModel) -> list[float]:
 def counts_mirrored(reference: FaceModel) -> bool:
     """Whether mirrored faces counted when a model was trained, where the template has mirror images."""
     return bool(reference.header.get("training", {}).get("mirror"))
+
+
+def mirror_image(reference: FaceModel, bed: TestBed) -> np.ndarray | None:
+    """The mirror image of each vertex, int [N], where mirrored faces counted; else None."""
+    return find_image(reference.mean, bed.dataset.template) if counts_mirrored(reference) else None
 
 
 def _name(candidate: dict) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from backend.model import FaceModel
 
 from .baselines import GlobalPCA
 from .bootstrap import LEVEL, RESAMPLES, interval
-from .closed_forms import search
-from .measure import code_size, measure
+from .closed_forms import mirror_image, search, with_prior
+from .measure import code_size, measure, without_network
 from .metrics import ROWS
 from .regions import Regions, find_regions
 from .testbed import SCORES, TestBed
@@ -37,6 +37,8 @@ class Family:
         closed_forms: names of baselines; the best is compared with the trained columns.
         own_closed_forms: those of them with the reference's own weights.
         candidates: the closed forms that were tried, JSON-able.
+        unlearned: the reference without its trained blocks, but with its tails and moving borders; none of a preset
+            that is nothing without them.
     """
 
     reference: FaceModel
@@ -45,11 +47,12 @@ class Family:
     closed_forms: list[str]
     own_closed_forms: list[str]
     candidates: list[dict]
+    unlearned: list[str] = field(default_factory=list)
 
 
 def find_family(reference: FaceModel, trained: list[str], bed: TestBed, suffix: str = "") -> Family:
     """The baselines of trained columns: global PCA with 64 numbers and with as many as `reference`, PCA of each
-    region, and the best closed forms.
+    region, the best closed forms, and the reference itself without its network.
 
     Global PCA has no more numbers than the training faces span.
 
@@ -67,7 +70,11 @@ def find_family(reference: FaceModel, trained: list[str], bed: TestBed, suffix: 
         baselines[f"region PCA{suffix}"] = found.region_pca
     closed_forms = {f"{name}{suffix}": decoder for name, decoder in found.best.items()}
     own = [f"{name}{suffix}" for name in found.own]
-    return Family(reference, trained, baselines | closed_forms, list(closed_forms), own, found.candidates)
+    unlearned = {}
+    if (plain := without_network(reference)) is not None:
+        unlearned = {f"without its network{suffix}": with_prior(plain, bed, mirror_image(reference, bed))}
+    baselines |= closed_forms | unlearned
+    return Family(reference, trained, baselines, list(closed_forms), own, found.candidates, list(unlearned))
 
 
 def evaluate(
@@ -178,6 +185,7 @@ def _compare(trained: str, family: Family, results: dict, draws: dict) -> dict:
         "against_pca": list(family.baselines)[:1],
         "against_closed_form": family.closed_forms,
         "against_own_closed_form": family.own_closed_forms,
+        "against_unlearned": family.unlearned,
     }
     result = {title: {key: ratio(key, names) for key in RATIOS} for title, names in against.items() if names}
     if family.own_closed_forms:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from backend.decoder import Decoder
+from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
 
 from . import metrics, mixing
@@ -21,13 +22,12 @@ from .testbed import TestBed
 INTERPOLATIONS = 8  # Hausdorff distances are slow.
 
 
-def linear_part(decoder: Decoder) -> Decoder | None:
-    """The same model without its residual blocks, or None when it has no linear part to compare with."""
-    model = decoder.model
+def without_network(model: FaceModel) -> FaceModel | None:
+    """The model without its residual blocks, or None when it has none, or is nothing without its network."""
     if model.preset != "local" or not model.header["network"]["residuals"]:
         return None
     network = {**model.header["network"], "residuals": []}
-    return NumpyDecoder(replace(model, header={**model.header, "network": network}))
+    return replace(model, header={**model.header, "network": network})
 
 
 def code_size(decoder: Decoder) -> int:
@@ -146,8 +146,8 @@ def measure(decoder: Decoder, bed: TestBed, regions: Regions) -> tuple[list[Meas
             made, *real = (Ellipse.of(points[:, :2]) for points in (scores, bed.train_scores, bed.test_scores))
             facts[f"{name}_holds"] = sum(made.contains(ellipse) for ellipse in real)
 
-    linear = linear_part(decoder)
-    if linear is not None:
+    if (plain := without_network(model)) is not None:
+        linear = NumpyDecoder(plain)
         for name, z, x in (("network_real", codes, decoded), ("network_mixed", mixed_codes, mixed)):
             added = metrics.vertex_distances(x, in_blocks(linear.decode, z))
             measures.append(metrics.mean_distance(name, added))

@@ -9,6 +9,7 @@ RATIOS = {
     "against_pca": "global PCA",
     "against_closed_form": "the best closed form of any weights",
     "against_own_closed_form": "the best closed form of its own weights",
+    "against_unlearned": "itself without its network",
 }
 
 

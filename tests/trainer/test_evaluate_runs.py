@@ -75,8 +75,8 @@ def test_one_table_of_several_runs(folder, capsys):
     assert len(models[paper]["parts"]) == len(models["PCA-10, for paper"]["parts"]) == 2
     assert models["region PCA, for local0"]["code_size"] == 15 and models["region PCA, for paper"]["code_size"] == 10
     assert all(name in text.splitlines()[2] for name in models)
-    groups = ["against_pca", "against_closed_form", "against_own_closed_form", "against_unlearned"]
-    for name, base, groups in ((seeds, "local0", groups), (paper, "paper", groups[:3])):
+    every = ["against_pca", "against_closed_form", "against_own_closed_form", "against_unlearned"]
+    for name, base, groups in ((seeds, "local0", every), (paper, "paper", every[:3])):
         assert [group for group in results["comparisons"][name] if group != "metrics"] == groups
         for group in groups:
             for cell in results["comparisons"][name][group].values():

@@ -45,6 +45,7 @@ def switch(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> Switche
         LwaeError: when the mesh cannot be written.
     """
     sync.settle(mesh)
+    had_keys = bool(mesh.shape_keys)
     places = _slider_places(mesh.lwae)
     if keeps_vertices(mesh, model):
         sentence, lost = _encode(mesh, model, keep_offset)
@@ -67,6 +68,8 @@ def switch(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> Switche
         sync.write(target)
     if target is not mesh:
         _replace(mesh, target)
+        if had_keys:  # Without them it takes the modifier again.
+            mesh_build.restore_modifier(target)
     return Switched(target, sentence, lost)
 
 

@@ -633,3 +633,12 @@ def test_a_picture_without_memory_marks_no_model(addon, folder, monkeypatch):
     pictures._made.put((("gone", 0, 0), item.path, drawn))
     pictures.unregister()
     assert pictures._made.empty() and pictures._pictures is None
+
+
+def test_a_face_that_loses_its_keys_gets_motion_blur_back(addon, folder, files, new_face):
+    install(files / "toy.lwae")
+    face = new_face()
+    face.shape_key_add(name="Basis")
+    addon("mesh_build").drop_modifier(face.data)
+    switch("toy.lwae")
+    assert not face.data.shape_keys and [modifier.name for modifier in face.modifiers] == ["Face Motion Blur"]

@@ -160,6 +160,23 @@ def test_keys_reach_gltf(new_face, model, tmp_path):
     assert all(len(primitive["targets"]) == 2 for primitive in mesh["primitives"])
 
 
+@pytest.mark.parametrize("by", ["add_expressions", "bake_controls"])
+def test_keys_reach_fbx(new_face, model, tmp_path, by):
+    new_face()
+    if by == "add_expressions":
+        if not model.expressions:
+            pytest.skip("the model knows no expressions")
+        names = ["jawOpen", "mouthSmileLeft"]
+        bpy.ops.lwae.add_expressions(names=", ".join(names))
+    else:
+        names = ["Nose Width", "Mouth Width"]
+        bpy.ops.lwae.bake_controls(parts=choices(model, ("nose", "Width"), ("mouth", "Width")))
+    path = tmp_path / "face.fbx"
+    bpy.ops.export_scene.fbx(filepath=str(path), use_selection=True)
+    content = path.read_bytes()
+    assert content.count(b"BlendShapeChannel") > 0 and all(name.encode() in content for name in names)
+
+
 def test_undo_takes_the_copy_away(new_face, model):
     new_face()
     bpy.ops.ed.undo_push(message="Add")

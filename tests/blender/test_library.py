@@ -558,3 +558,22 @@ def test_the_import_menu_makes_new_faces(file, new_face):
     new_face()
     assert bpy.ops.lwae.import_face(filepath=file, target="ACTIVE") == {"FINISHED"}
     assert bpy.ops.lwae.import_face.get_rna_type().properties["target"].is_skip_save
+
+
+def test_keyframes_of_expressions_become_local_too(person, addon, tmp_path):
+    if not addon("models").tools(addon("models").default()).expressions.numbers:
+        pytest.skip("the model knows no expressions")
+    bpy.context.view_layer.objects.active = person
+    bpy.ops.lwae.add_expressions(names="jawOpen")
+    key = person.data.shape_keys.key_blocks["jawOpen"]
+    for frame, value in ((1, 0.0), (11, 1.0)):
+        key.value = value
+        key.keyframe_insert("value", frame=frame)
+    path = tmp_path / "library.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    link(path, name=person.name).select_set(True)
+    assert bpy.ops.lwae.make_local() == {"FINISHED"}
+    keys = bpy.context.object.data.shape_keys
+    assert not keys.library and not keys.animation_data.action.library
+    bpy.context.scene.frame_set(11)
+    assert keys.key_blocks["jawOpen"].value == 1

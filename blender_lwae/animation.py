@@ -14,7 +14,7 @@ def animated_paths(mesh: bpy.types.Mesh | bpy.types.Key) -> set[str]:
     if data is None:
         return set()
     paths = {driver.data_path for driver in data.drivers}
-    return paths.union(curve.data_path for owner in _owners(data) for curve in curves_of(owner))
+    return paths.union(curve.data_path for owner in owners(data) for curve in curves_of(owner))
 
 
 def is_keyed_elsewhere(mesh: bpy.types.Mesh, frame: float) -> bool:
@@ -35,30 +35,14 @@ def remove_animation(mesh: bpy.types.Mesh, prefix: str) -> None:
         return
     for driver in [driver for driver in data.drivers if driver.data_path.startswith(prefix)]:
         data.drivers.remove(driver)
-    for owner in _owners(data):
+    for owner in owners(data):
         if any(curve.data_path.startswith(prefix) for curve in curves_of(owner)):
-            _make_action_single_user(owner)
+            make_action_single_user(owner)
         for path in {curve.data_path for curve in curves_of(owner) if curve.data_path.startswith(prefix)}:
             curves = curves_of(owner)
             curves.remove(next(curve for curve in curves if curve.data_path == path))
     if not animated_paths(mesh):
         mesh.animation_data_clear()
-
-
-def rename_animation(mesh: bpy.types.Mesh, prefix: str, new_prefix: str) -> None:
-    """Make keyframes and drivers of all data paths that start with `prefix` act on `new_prefix`, also in NLA strips.
-
-    Actions that others use too stay as they are: the mesh gets copies.
-    """
-    data = mesh.animation_data
-    if data is None:
-        return
-    for owner in _owners(data):
-        if any(curve.data_path.startswith(prefix) for curve in curves_of(owner)):
-            _make_action_single_user(owner)
-    for curve in [*data.drivers, *(curve for owner in _owners(data) for curve in curves_of(owner))]:
-        if curve.data_path.startswith(prefix):
-            curve.data_path = new_prefix + curve.data_path.removeprefix(prefix)
 
 
 def move_animation(mesh: bpy.types.Mesh, new_paths: dict[str, str | None]) -> int:
@@ -79,9 +63,9 @@ def move_animation(mesh: bpy.types.Mesh, new_paths: dict[str, str | None]) -> in
     if data is None:
         return len(lost)
     collections = [data.drivers]
-    for owner in _owners(data):
+    for owner in owners(data):
         if any(curve.data_path in new_paths for curve in curves_of(owner)):
-            _make_action_single_user(owner)
+            make_action_single_user(owner)
             collections.append(curves_of(owner))
     for curves in collections:
         moving = [(curve, curve.data_path) for curve in curves if curve.data_path in new_paths]
@@ -134,7 +118,7 @@ def auto_key(context: bpy.types.Context, mesh: bpy.types.Mesh | bpy.types.Key, p
     return sum(mesh.keyframe_insert(path, group="Face") for path in paths)
 
 
-def _owners(data: bpy.types.AnimData) -> list:
+def owners(data: bpy.types.AnimData) -> list:
     """What has an action: the animation data itself and its NLA strips."""
     return [data, *(strip for track in data.nla_tracks for strip in _strips(track))]
 
@@ -145,9 +129,10 @@ def _strips(owner) -> Iterator[bpy.types.NlaStrip]:
         yield from _strips(strip)  # Meta strips hold strips.
 
 
-def _make_action_single_user(owner) -> None:
+def make_action_single_user(owner) -> None:
+    """Give an AnimData or NLA strip a copy of its action where others or another file have that too."""
     action = owner.action
-    if action.users - action.use_fake_user < 2:
+    if not action.library and action.users - action.use_fake_user < 2:
         return
     slot = None if bpy.app.version < (4, 4, 0) else owner.action_slot
     owner.action = action.copy()

@@ -20,10 +20,7 @@ def make_plain(mesh: bpy.types.Mesh) -> None:
     animation.remove_animation(mesh, "lwae.")
     face.store_offset(mesh, None)
     mesh.property_unset("lwae")
-    for item in bpy.data.objects:
-        modifier = item.modifiers.get(mesh_build.MODIFIER_NAME) if item.data == mesh else None
-        if modifier is not None and item.library is None:
-            item.modifiers.remove(modifier)
+    mesh_build.drop_modifier(mesh)
 
 
 def plain_copy(item: bpy.types.Object, name: str, keys: bool = True) -> bpy.types.Object:

@@ -13,7 +13,7 @@ from .backend.model import FaceModel
 from .chosen_path import chosen_path
 from .properties import BESIDE_FILE, MAX_SEED, seed_property, strength_property
 from .synth.child import SynthProcess
-from .synth.folder import read_run
+from .synth.folder import only_share, read_run
 from .synth.writers import FORMATS, UNITS
 
 MOST_PARTS = 32  # What a vector property holds; further ones are always chosen.
@@ -200,6 +200,8 @@ def face_count(settings: LwaeBatchSettings) -> int:
 def take_arguments(settings: LwaeBatchSettings) -> dict:
     """Set the settings to what the run in their folder was asked for, and return that, with its FaceModel as "model".
 
+    Where one share alone was made there, and the settings ask for all, they ask for that share afterwards.
+
     Raises:
         LwaeError: when there is none, it is of another version, or its model is not installed.
     """
@@ -207,7 +209,7 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
     found = read_run(out)
     if found is None:
         raise LwaeError(f"{out} has no faces to continue; choose the folder of an earlier run.")
-    made_with, asked = found
+    made_with, asked, shares = found
     try:
         source = _model_of_run(out, made_with["hash"], made_with["name"], made_with.get("sliders", ""))
         settings.kind = "COMBINATIONS" if asked["sources"] else "RANDOM"
@@ -221,6 +223,8 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
         settings.parts = chosen[:MOST_PARTS]
         settings.portraits = "size" in asked
         settings.size = asked.get("size", settings.size)
+        if settings.shares == 1:  # Another number was chosen here.
+            settings.share, settings.shares = only_share(out, shares)
     except LwaeError:
         raise
     except (KeyError, TypeError, ValueError) as error:

@@ -268,6 +268,7 @@ def _record(job: Job) -> dict:
             "sampling_hash": sampling_hash(plan.model),
         },
         "arguments": arguments,
+        "shares": [f"{job.shard + 1}/{job.shards}"],
         "code_columns": {name: [int(first), int(end)] for name, (first, end) in layout.items()},
         "made_with": {
             "blender": bpy.app.version_string,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import bpy
 import numpy as np
 
-from . import face, models, sync, writer
+from . import face, mesh_build, models, sync, writer
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE
 
@@ -67,6 +67,7 @@ def add_keys(item: bpy.types.Object, names: Iterable[str], rebuild: bool = False
     positions = writer.read_positions(mesh)
     if not mesh.shape_keys:
         item.shape_key_add(name="Basis", from_mix=False)
+    mesh_build.drop_modifier(mesh)
     made = []
     for name in names:
         key = mesh.shape_keys.key_blocks.get(name)

@@ -46,12 +46,30 @@ def fill_face_mesh(mesh: bpy.types.Mesh, model: FaceModel) -> None:
 def prepare_object(face: bpy.types.Object) -> None:
     """Make an object with a face mesh ready for motion blur.
 
-    Renderers look for moving vertices only where a modifier may deform: this one does nothing but say so.
+    Renderers look for moving vertices only where a modifier or shape keys may deform: this one does nothing but say so.
     """
     modifier = face.modifiers.new(MODIFIER_NAME, "SMOOTH")
     modifier.iterations = 0
     modifier.show_viewport = False
     modifier.show_expanded = False
+
+
+def restore_modifier(mesh: bpy.types.Mesh) -> None:
+    """`prepare_object` for all objects of a mesh that had shape keys and has none now."""
+    for item in bpy.data.objects:
+        if item.data == mesh and MODIFIER_NAME not in item.modifiers and not (item.library or item.override_library):
+            prepare_object(item)
+
+
+def drop_modifier(mesh: bpy.types.Mesh) -> None:
+    """Remove what `prepare_object` added from all objects of a mesh that has shape keys or is no face any more.
+
+    Shape keys count as deforming by themselves, and Blender's FBX exporter drops them where there is a modifier.
+    """
+    for item in bpy.data.objects:
+        modifier = item.modifiers.get(MODIFIER_NAME) if item.data == mesh else None
+        if modifier is not None and not (item.library or item.override_library):
+            item.modifiers.remove(modifier)
 
 
 def _assign_materials(mesh: bpy.types.Mesh, model: FaceModel, starts: np.ndarray) -> None:

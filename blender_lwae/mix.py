@@ -16,6 +16,42 @@ from .backend.errors import LwaeError
 from .backend.mix import OWN, shuffled
 from .backend.synthesis import SHUFFLE, face_rng
 
+HERE = "this file"
+
+
+def origin_of(item: bpy.types.Object) -> str:
+    """The file that an object comes from: objects of one name may be linked from several."""
+    return item.library.name if item.library else HERE
+
+
+def _long_name(item: bpy.types.Object) -> str:
+    return f"{item.name} ({origin_of(item).removesuffix('.blend')})"
+
+
+def find_donor(state: bpy.types.PropertyGroup, item: bpy.types.Object) -> int:
+    """Number of the donor that an object is already, or -1."""
+    names, origins = (item.name, _long_name(item)), ("", origin_of(item))
+    found = (number for number, donor in enumerate(state.donors) if donor.name in names and donor.origin in origins)
+    return next(found, -1)
+
+
+def donor_name(state: bpy.types.PropertyGroup, item: bpy.types.Object) -> str:
+    """What an object is called as a donor: with its file where another file's object has its name."""
+    number = find_donor(state, item)
+    if number >= 0:
+        return state.donors[number].name
+    return item.name if item.name not in state.donors else _long_name(item)
+
+
+def find_object(name: str, origin: str = "") -> bpy.types.Object | None:
+    """The object of a name, or of a donor's: from its file, else of this one; from any where no file is given."""
+    named = [item for item in bpy.data.objects if name in (item.name, _long_name(item))]
+    for wanted in (origin, HERE):
+        for item in named:
+            if origin_of(item) == wanted:
+                return item
+    return named[0] if named and not origin else None
+
 
 def amount_path(donor: int, part: int) -> str:
     return f"lwae.donors[{donor}].amounts[{part}].value"
@@ -67,8 +103,11 @@ def donor_faces(context: bpy.types.Context, mesh: bpy.types.Mesh) -> Iterator[bp
             yield item
 
 
-def add_face(mesh: bpy.types.Mesh, item: bpy.types.Object) -> int:
+def add_face(mesh: bpy.types.Mesh, item: bpy.types.Object, name: str = "") -> int:
     """Add or refresh an object with a face as a donor, as it looks now (an edit by hand apart).
+
+    Args:
+        name: of the donor that it becomes; the one that it is, or the object's, when left out.
 
     Returns:
         The donor's number.
@@ -92,17 +131,28 @@ def add_face(mesh: bpy.types.Mesh, item: bpy.types.Object) -> int:
         trouble = face.trouble(data)
         why = trouble.sentence if trouble else "Move one of its sliders first."
         raise LwaeError(f"{item.name} cannot give parts now. {why}")
-    return add_donor(mesh, item.name, shape.seen_code(data, model, values))
+    name = name or donor_name(mesh.lwae, item)
+    number = add_donor(mesh, name, shape.seen_code(data, model, values))
+    mesh.lwae.donors[number].origin = origin_of(item)
+    return number
 
 
-def remove_donor(mesh: bpy.types.Mesh, index: int) -> None:
-    """Remove a donor with the animation of its amounts; the animation of later donors moves along with them."""
+def remove_donor(mesh: bpy.types.Mesh, index: int) -> int:
+    """Remove a donor with the animation of its amounts; animation and readers of later donors move along with them.
+
+    Returns:
+        How many drivers read the donor that is gone.
+    """
     state = mesh.lwae
-    animation.remove_animation(mesh, f"lwae.donors[{index}].")
+    moved: dict[str, str | None] = {}
+    for number, donor in enumerate(state.donors):
+        for part in range(len(donor.amounts)) if number >= index else ():
+            moved[amount_path(number, part)] = amount_path(number - 1, part) if number > index else None
+    animation.move_animation(mesh, moved)
     state.donors.remove(index)
-    for later in range(index, len(state.donors)):
-        animation.rename_animation(mesh, f"lwae.donors[{later + 1}].", f"lwae.donors[{later}].")
+    readers = animation.move_readers((mesh,), moved)
     state.donor_index = max(0, min(state.donor_index, len(state.donors) - 1))
+    return readers
 
 
 def remove_donors(mesh: bpy.types.Mesh) -> None:

@@ -84,7 +84,10 @@ def play_by_cache(copy: bpy.types.Object, path: Path, start: int, step: int) -> 
     """Let a Mesh Cache modifier, before all others, play a PC2 file on a copy."""
     modifier = copy.modifiers.new("Face Animation", "MESH_CACHE")
     modifier.cache_format = "PC2"
-    modifier.filepath = bpy.path.relpath(str(path)) if bpy.data.filepath else str(path)
+    modifier.filepath = str(path)
+    if bpy.data.filepath:
+        with contextlib.suppress(ValueError):  # Windows has no relative path to another drive.
+            modifier.filepath = bpy.path.relpath(str(path))
     modifier.interpolation = "LINEAR"
     modifier.frame_scale = 1 / step
     modifier.frame_start = start / step  # Taken off after scaling.

@@ -221,6 +221,8 @@ class LwaeDonor(PropertyGroup):
     name: StringProperty(name="Name", description="Name of the donor", override=OVERRIDE, update=_donor_renamed)
     # float32 [D], as `shape.encode_numbers` writes.
     code: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    # Where the object of that name is, see `mix.origin_of`; empty when nobody knows.
+    origin: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     amounts: CollectionProperty(type=LwaeAmount, override=OVERRIDE)
     all_amounts: amount_property(
         "How much of this donor in all parts at once that are not locked",

@@ -9,7 +9,7 @@ import logging
 import bpy
 import numpy as np
 
-from . import animation, face, mix, shape, sync, writer
+from . import animation, face, mix, shape, switch, sync, writer
 from .backend.errors import LwaeError
 from .backend.model import MM_PER_METRE, FaceModel
 
@@ -19,12 +19,15 @@ log = logging.getLogger(__name__)
 OLD_LENGTH = 8
 
 
-def renew_sliders(mesh: bpy.types.Mesh) -> None:
+def renew_sliders(mesh: bpy.types.Mesh) -> int:
     """Give a face today's sliders of its model; it keeps its shape, and its locks, seeds and kept edit.
 
     An edit by hand that was not kept yet is kept as an offset. Sliders show the face as it was seen, symmetry included,
     so the settings of that go to 0, without their animation. Donors that can be read stay, with amounts of 0 and
-    without their animation.
+    without their animation. Keyframes and drivers of sliders follow them by name.
+
+    Returns:
+        How many drivers read sliders that are gone.
 
     Raises:
         LwaeError: when the mesh cannot be read or written.
@@ -39,20 +42,25 @@ def renew_sliders(mesh: bpy.types.Mesh) -> None:
         memory = {part.name: (part.locked, part.seed) for part in state.parts}
         kept = {control.name for control in state.whole if control.locked}
         name = state.model_name
+        _renew_donors(mesh, model)
+        places = switch.slider_places(state)
         face.make_face(mesh, model)
         state.model_name = name
         for part in state.parts:
             if part.name in memory:
                 part.locked, part.seed = memory[part.name]
         face.clear_settings(mesh)
-        _renew_donors(mesh, model)
         face.store_code(mesh, model, code, range(model.part_count))
         for control in state.whole:  # Only now: kept ones would have stayed at 0.
             control.locked = control.name in kept
+    moved = switch.new_paths(places, switch.slider_places(state))
+    animation.move_animation(mesh, moved)
+    readers = animation.move_readers((mesh,), moved)
     if edited:
         shown = shape.shape(mesh, model, shape.read_values(state)) / np.float32(MM_PER_METRE)
         face.store_offset(mesh, seen - shown)
     sync.write(mesh)
+    return readers
 
 
 def _renew_donors(mesh: bpy.types.Mesh, model: FaceModel) -> None:

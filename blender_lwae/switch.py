@@ -45,7 +45,8 @@ def switch(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> Switche
         LwaeError: when the mesh cannot be written.
     """
     sync.settle(mesh)
-    places = _slider_places(mesh.lwae)
+    had_keys = bool(mesh.shape_keys)
+    places = slider_places(mesh.lwae)
     if keeps_vertices(mesh, model):
         sentence, lost = _encode(mesh, model, keep_offset)
         target = mesh
@@ -56,17 +57,19 @@ def switch(mesh: bpy.types.Mesh, model: FaceModel, keep_offset: bool) -> Switche
         records.write_record(target, model, carried.record)
         sentence = f"Sliders of the same name were carried over to the model {model.name}"
         lost = [*carried.left, *_lost_with_mesh(mesh)]
-    new_paths = _new_paths(places, _slider_places(target.lwae))
-    animated = animation.move_animation(target, new_paths)
+    moved = new_paths(places, slider_places(target.lwae))
+    animated = animation.move_animation(target, moved)
     if animated:
         lost.append(f"the animation of {animated} sliders")
-    readers = animation.move_readers((mesh, target), new_paths)
+    readers = animation.move_readers((mesh, target), moved)
     if readers:
         lost.append(f"drivers that read its sliders ({readers})")
     with sync.paused():  # What was animated shows its current values.
         sync.write(target)
     if target is not mesh:
         _replace(mesh, target)
+        if had_keys:  # Without them it takes the modifier again.
+            mesh_build.restore_modifier(target)
     return Switched(target, sentence, lost)
 
 
@@ -188,7 +191,7 @@ def _replace(old: bpy.types.Mesh, new: bpy.types.Mesh) -> None:
     new.name = name
 
 
-def _slider_places(state: bpy.types.PropertyGroup) -> dict[tuple, str]:
+def slider_places(state: bpy.types.PropertyGroup) -> dict[tuple, str]:
     """Data paths of what can be animated, by name."""
     places = {}
     for index, part in enumerate(state.parts):
@@ -202,5 +205,6 @@ def _slider_places(state: bpy.types.PropertyGroup) -> dict[tuple, str]:
     return places
 
 
-def _new_paths(before: dict[tuple, str], after: dict[tuple, str]) -> dict[str, str | None]:
+def new_paths(before: dict[tuple, str], after: dict[tuple, str]) -> dict[str, str | None]:
+    """Data paths of `slider_places` by what they were before, None for what is gone, as `animation` moves them."""
     return {path: after.get(place) for place, path in before.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from itertools import compress
 
 import bpy
 import numpy as np
@@ -141,18 +142,22 @@ def _follow(points: np.ndarray, name: str, change: np.ndarray, expressions: Foll
 
 
 def _write_linked(mesh: bpy.types.Mesh, metres: np.ndarray, expressions: Follower | None) -> None:
-    # Blender's foreach_set silently writes nothing on linked and overridden data; one at a time works.
     change = metres - read_positions(mesh)
     keys = mesh.shape_keys
     for key in keys.key_blocks if keys else ():
         points = metres
         if key != keys.reference_key:
-            points = np.array([point.co for point in key.data], dtype=np.float32) + change
+            points = _read(key.points, "co").reshape(-1, 3) + change
             _follow(points, key.name, change, expressions)
-        for point, position in zip(key.data, points, strict=True):
-            point.co = position
-    for vertex, position in zip(mesh.vertices, metres, strict=True):
-        vertex.co = position
+        _write_each(key.points, points)
+    _write_each(mesh.vertices, metres)
+
+
+def _write_each(points: bpy.types.bpy_prop_collection, wanted: np.ndarray) -> None:
+    """Blender's foreach_set silently writes nothing on linked and overridden data; one at a time works, but slowly."""
+    moved = (_read(points, "co").reshape(-1, 3) != wanted).any(axis=1)
+    for point, position in zip(compress(points, moved), wanted[moved].tolist(), strict=True):
+        point.co = position
 
 
 def topology_matches(mesh: bpy.types.Mesh, sizes: np.ndarray, corners: np.ndarray, vertex_count: int) -> bool:

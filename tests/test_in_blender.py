@@ -58,6 +58,7 @@ def test_drag_and_render_in_a_window(tmp_path):
         ("window_pull.py", "cancelled, undone, wheel, mirror, part only, click beside"),
         ("window_bake.py", "stopped a bake, baked, undone"),
         ("window_keys.py", "keys followed"),
+        ("window_redo.py", "redone"),
         ("window_batch.py", "stopped, resumed, refused, ended with the file"),
     ],
 )

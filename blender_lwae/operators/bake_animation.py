@@ -16,11 +16,20 @@ from ..backend.errors import LwaeError
 from ..backend.point_cache import PointCacheWriter
 from ..chosen_path import chosen_path
 from ..properties import BESIDE_FILE
-from .common import active_face, poll_face, poll_own_data
+from .common import active_face, poll_face, poll_or_redo, poll_own_data, refuses
 from .stepped import Stepped
 
 MOST_KEYS = 2000
 FOLDER = "a folder for the files"  # as sentences call it
+
+
+def poll_animation(cls, context) -> bool:
+    if not poll_face(cls, context):
+        return False
+    if context.mode != "OBJECT":
+        cls.poll_message_set("Switch to Object Mode to bake an animation.")
+        return False
+    return poll_own_data(cls, active_face(context))
 
 
 class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
@@ -64,14 +73,11 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not poll_face(cls, context):
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode to bake an animation.")
-            return False
-        return poll_own_data(cls, active_face(context))
+        return poll_or_redo(cls, context, poll_animation)
 
     def invoke(self, context, _event):
+        if refuses(self, context, poll_animation):
+            return {"CANCELLED"}
         self.take_range(context)
         self.asked = True
         return context.window_manager.invoke_props_dialog(self, width=360, confirm_text="Bake")
@@ -99,6 +105,8 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
             layout.prop(self, "hide_faces")
 
     def execute(self, context):
+        if refuses(self, context, poll_animation):
+            return {"CANCELLED"}
         self.take_range(context)
         problem = self.problem(context)
         if problem:

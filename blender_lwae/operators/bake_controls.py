@@ -6,7 +6,7 @@ from bpy.props import BoolProperty, CollectionProperty, EnumProperty, IntPropert
 
 from .. import bake, face, shape
 from ..backend.model import WHOLE
-from .common import active_face, poll_own_data, poll_writable_face
+from .common import active_face, poll_or_redo, poll_own_data, poll_writable_face, refuses
 
 
 class LwaeBakeControl(bpy.types.PropertyGroup):
@@ -23,6 +23,15 @@ class LwaeBakePart(bpy.types.PropertyGroup):
     name: StringProperty()
     use: BoolProperty(name="Part", description="Make shape keys of the controls ticked in this part", default=True)
     controls: CollectionProperty(type=LwaeBakeControl)
+
+
+def poll_controls(cls, context) -> bool:
+    if not poll_writable_face(cls, context):
+        return False
+    if context.mode != "OBJECT":
+        cls.poll_message_set("Switch to Object Mode to bake a face.")
+        return False
+    return poll_own_data(cls, active_face(context))
 
 
 class LWAE_OT_bake_controls(bpy.types.Operator):
@@ -58,14 +67,11 @@ class LWAE_OT_bake_controls(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not poll_writable_face(cls, context):
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode to bake a face.")
-            return False
-        return poll_own_data(cls, active_face(context))
+        return poll_or_redo(cls, context, poll_controls)
 
     def invoke(self, context, _event):
+        if refuses(self, context, poll_controls):
+            return {"CANCELLED"}
         if not self.parts:
             self.list_controls(face.model_of(active_face(context)))
         return context.window_manager.invoke_props_dialog(self, width=620, confirm_text="Bake")
@@ -102,6 +108,8 @@ class LWAE_OT_bake_controls(bpy.types.Operator):
                 flow.prop(choice, "use", text=choice.name)
 
     def execute(self, context):
+        if refuses(self, context, poll_controls):
+            return {"CANCELLED"}
         mesh, source = active_face(context), context.object
         model = face.model_of(mesh)
         if not self.parts:  # From a script that chose none.

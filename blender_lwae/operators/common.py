@@ -4,11 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 
 import bpy
 
 from .. import animation, face, sync
 from ..backend.errors import LwaeError
+
+# Kinds of `face.Trouble` in a list of faces.
+WHY = {
+    "MODEL": "model missing",
+    "SLIDERS": "sliders of an older model",
+    "EDIT_MODE": "in edit mode",
+    "TOPOLOGY": "other vertices",
+    "EDITED": "edited by hand",
+}
 
 
 def active_face(context: bpy.types.Context) -> bpy.types.Mesh | None:
@@ -17,11 +28,23 @@ def active_face(context: bpy.types.Context) -> bpy.types.Mesh | None:
     return active.data if active is not None and face.is_face(active.data) else None
 
 
-def selected_faces(context: bpy.types.Context) -> list[bpy.types.Mesh]:
-    """Face meshes of the active and the selected objects that can be written, each once, the active first."""
+def all_selected_faces(context: bpy.types.Context) -> list[bpy.types.Mesh]:
+    """Face meshes of the active and the selected objects, each once, the active first."""
     objects = [context.object, *context.selected_objects]
-    meshes = dict.fromkeys(item.data for item in objects if item is not None and face.is_face(item.data))
-    return [mesh for mesh in meshes if not mesh.library and face.trouble(mesh) is None]
+    return list(dict.fromkeys(item.data for item in objects if item is not None and face.is_face(item.data)))
+
+
+def selected_faces(context: bpy.types.Context) -> list[bpy.types.Mesh]:
+    """Those of them that can be written."""
+    return [mesh for mesh in all_selected_faces(context) if not why_not(mesh)]
+
+
+def why_not(mesh: bpy.types.Mesh) -> str:
+    """Why a face cannot be written, in a word or two; "" when it can."""
+    if mesh.library:
+        return "linked"
+    trouble = face.trouble(mesh)
+    return WHY[trouble.kind] if trouble else ""
 
 
 def poll_any_face(cls, context: bpy.types.Context) -> bool:
@@ -71,6 +94,30 @@ def poll_unlocked_face(cls, context: bpy.types.Context) -> bool:
     return True
 
 
+def poll_or_redo(cls, context: bpy.types.Context, poll: Callable) -> bool:
+    """`poll(cls, context)`, or the operator was the last one: its redo panel may be asking.
+
+    Blender asks before it undoes, when what the operator made is active. `execute` then asks `refuses`.
+    """
+    return _is_last(cls, context) or poll(cls, context)
+
+
+def _is_last(cls, context: bpy.types.Context) -> bool:
+    done = context.window_manager.operators
+    module, name = cls.bl_idname.split(".")
+    return len(done) > 0 and done[-1].bl_idname == f"{module.upper()}_OT_{name}"
+
+
+def as_errors(operator: bpy.types.Operator) -> SimpleNamespace:
+    """Stands in for the class that a poll is told: what the poll says is reported."""
+    return SimpleNamespace(poll_message_set=lambda sentence: operator.report({"ERROR"}, sentence))
+
+
+def refuses(operator: bpy.types.Operator, context: bpy.types.Context, poll: Callable) -> bool:
+    """Whether a poll refuses; its sentence is reported."""
+    return not poll(as_errors(operator), context)
+
+
 def change(
     operator: bpy.types.Operator,
     context: bpy.types.Context,
@@ -105,6 +152,33 @@ def change(
     else:
         say_animated(operator, mesh, paths, keyed, f"sliders of {mesh.name}")
     return {"FINISHED"}
+
+
+def change_selected(
+    operator: bpy.types.Operator,
+    context: bpy.types.Context,
+    set_sliders: Callable[[bpy.types.Mesh, int], list[str]],
+) -> set[str]:
+    """`change` for each selected face, and say which ones stay because they cannot be written.
+
+    Args:
+        set_sliders: of a mesh and its number among all selected faces.
+
+    Returns:
+        What `execute` returns.
+    """
+    done, stayed = set(), []
+    for number, mesh in enumerate(all_selected_faces(context)):
+        why = why_not(mesh)
+        if why:
+            stayed.append(f"{mesh.name} ({why})")
+        else:
+            done |= change(operator, context, mesh, partial(set_sliders, mesh, number))
+    if stayed:
+        count = len(stayed)
+        said = "1 selected face stayed as it is" if count == 1 else f"{count} selected faces stayed as they are"
+        operator.report({"WARNING"}, f"{said}: {', '.join(stayed)}")
+    return {"FINISHED"} if "FINISHED" in done else {"CANCELLED"}
 
 
 def say_animated(

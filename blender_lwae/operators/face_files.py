@@ -18,7 +18,7 @@ from ..backend.model import FaceModel
 from ..chosen_path import chosen_path
 from ..new_objects import add_object
 from ..properties import BESIDE_FILE
-from .common import active_face, change, poll_face
+from .common import active_face, as_errors, change, poll_face, poll_own_data
 
 
 class LWAE_OT_export_face(ExportHelper, bpy.types.Operator):
@@ -96,6 +96,7 @@ class LWAE_OT_import_face(ImportHelper, bpy.types.Operator):
             ("ACTIVE", "Active Face", "Set the sliders of the active face. Locked parts stay"),
         ),
         default="NEW",
+        options={"SKIP_SAVE"},  # File > Import makes a new face, whatever was imported before.
     )
 
     @classmethod
@@ -139,7 +140,7 @@ class LWAE_OT_import_face(ImportHelper, bpy.types.Operator):
         if mesh.library or trouble is not None:
             self.report({"ERROR"}, trouble.sentence if trouble else "This face is linked; import it as a new face")
             return False
-        return True
+        return poll_own_data(as_errors(self), mesh)
 
     @staticmethod
     def set_sliders(mesh: bpy.types.Mesh, model: FaceModel, record: FaceRecord) -> list[str]:

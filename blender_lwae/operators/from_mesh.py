@@ -17,6 +17,7 @@ from ..backend.landmarks import landmarks_of
 from ..backend.model import FaceModel
 from ..background_job import Job
 from . import modals
+from .common import poll_or_redo, refuses
 
 # Beginnings of the types of events that change the view alone.
 LOOKING = ("MIDDLEMOUSE", "WHEEL", "MOUSEMOVE", "INBETWEEN", "NUMPAD", "TRACKPAD", "NDOF", "WINDOW")
@@ -139,7 +140,7 @@ class FromMesh:
 
     @classmethod
     def poll(cls, context):
-        return poll_source(cls, context)
+        return poll_or_redo(cls, context, poll_source)
 
     def draw(self, _context):
         self.layout.use_property_split = True
@@ -149,6 +150,8 @@ class FromMesh:
     def invoke(self, context, _event):
         if context.window is None:
             return self.execute(context)
+        if refuses(self, context, poll_source):
+            return {"CANCELLED"}
         try:
             self._key, steps = self.steps(context, context.object)
         except LwaeError as error:
@@ -184,6 +187,8 @@ class FromMesh:
         return self._finish(context, find_object(self._uid), self._job.result)
 
     def execute(self, context):
+        if refuses(self, context, poll_source):
+            return {"CANCELLED"}
         item = context.object  # Also when it is repeated: undo brought back what was active.
         try:
             self._key, steps = self.steps(context, item)

@@ -3,7 +3,7 @@
 
 import bpy
 
-from .. import viewport
+from .. import animation, viewport
 from .common import active_face, poll_any_face
 
 
@@ -44,8 +44,17 @@ class LWAE_OT_make_local(bpy.types.Operator):
         if mesh is None or mesh.library or mesh.override_library:
             self.report({"ERROR"}, "Blender could not make this face local; append it instead")
             return {"CANCELLED"}
+        _make_key_actions_local(mesh)
         viewport.redraw_sidebars()  # Blender tells nobody.
         return {"FINISHED"}
+
+
+def _make_key_actions_local(mesh: bpy.types.Mesh) -> None:
+    """What animates the shape keys: Blender leaves it linked."""
+    data = mesh.shape_keys.animation_data if mesh.shape_keys else None
+    for owner in animation.owners(data) if data else ():
+        if owner.action is not None and owner.action.library:
+            animation.make_action_single_user(owner)
 
 
 register, unregister = bpy.utils.register_classes_factory((LWAE_OT_make_local,))

@@ -49,7 +49,7 @@ class LWAE_OT_add_donors(bpy.types.Operator):
     bl_label = "Add Donors from Selection"
     bl_description = (
         "Let the other selected faces give parts to the active one. A donor is a copy of what the face looks like now; "
-        "a donor of the same name is refreshed"
+        "one that is a donor already is refreshed"
     )
     bl_options = {"REGISTER", "UNDO"}
 
@@ -81,6 +81,7 @@ class LWAE_OT_add_donor(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     name: StringProperty(name="Face", description="Object with the face", options={"SKIP_SAVE"})
+    origin: StringProperty(options={"SKIP_SAVE", "HIDDEN"})
 
     @classmethod
     def poll(cls, context):
@@ -89,7 +90,7 @@ class LWAE_OT_add_donor(bpy.types.Operator):
     def execute(self, context):
         mesh = active_face(context)
         try:
-            mesh.lwae.donor_index = mix.add_face(mesh, _object(self.name))
+            mesh.lwae.donor_index = mix.add_face(mesh, _object(self.name, self.origin))
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -97,8 +98,8 @@ class LWAE_OT_add_donor(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _object(name: str) -> bpy.types.Object:
-    item = bpy.data.objects.get(name)
+def _object(name: str, origin: str) -> bpy.types.Object:
+    item = mix.find_object(name, origin)
     if item is None:
         raise LwaeError(f"No object is called {name!r}.")
     return item
@@ -119,11 +120,11 @@ class LWAE_OT_refresh_donors(bpy.types.Operator):
 
     def execute(self, context):
         mesh = active_face(context)
-        names = [donor.name for donor in mesh.lwae.donors if self.donor in ("", donor.name)]
+        donors = [(donor.name, donor.origin) for donor in mesh.lwae.donors if self.donor in ("", donor.name)]
         done, last = 0, ""
-        for name in names:
+        for name, origin in donors:
             try:
-                mix.add_face(mesh, _object(name))
+                mix.add_face(mesh, _object(name, origin), name)
                 done += 1
             except LwaeError as error:
                 last = str(error)
@@ -131,7 +132,7 @@ class LWAE_OT_refresh_donors(bpy.types.Operator):
             self.report({"ERROR"}, last or f"No donor is called {self.donor!r}.")
             return {"CANCELLED"}
         sync.follow(mesh)
-        self.report({"INFO"}, f"Refreshed {done} of {len(names)} donors. {last}".strip())
+        self.report({"INFO"}, f"Refreshed {done} of {len(donors)} donors. {last}".strip())
         return {"FINISHED"}
 
 
@@ -154,8 +155,10 @@ class LWAE_OT_remove_donor(bpy.types.Operator):
         if index < 0:
             self.report({"ERROR"}, f"No donor is called {self.donor!r}.")
             return {"CANCELLED"}
-        mix.remove_donor(mesh, index)
+        readers = mix.remove_donor(mesh, index)
         sync.follow(mesh)
+        if readers:
+            self.report({"WARNING"}, f"Set drivers anew that read amounts of {self.donor} ({readers})")
         return {"FINISHED"}
 
 
@@ -172,6 +175,8 @@ class LWAE_OT_give_part(bpy.types.Operator):
         description="Donor or object that gives the part; empty for the face's own",
         options={"SKIP_SAVE", "HIDDEN"},
     )
+    # Of an object that is no donor yet: `mix.origin_of`.
+    origin: StringProperty(options={"SKIP_SAVE", "HIDDEN"})
     amount: amount_property(
         "How much of the part: 0 none, 1 all. Type a number beyond to exaggerate",
         most=10.0,
@@ -192,11 +197,11 @@ class LWAE_OT_give_part(bpy.types.Operator):
 
     def give(self, mesh):
         part = face.model_of(mesh).part_index(self.part)
-        donor = mesh.lwae.donors.find(self.donor) if self.donor else OWN
+        donor = -1 if self.origin else mesh.lwae.donors.find(self.donor) if self.donor else OWN
         if self.donor and donor < 0:
             if mesh.override_library:
                 raise LwaeError("This face is an override of another file's. Make it local to add donors.")
-            donor = mix.add_face(mesh, _object(self.donor))
+            donor = mix.add_face(mesh, _object(self.donor, self.origin))
         paths = mix.give_part(mesh, part, donor)
         if donor >= 0:
             mesh.lwae.donor_index = donor

@@ -10,7 +10,7 @@ from bpy.props import StringProperty
 from .. import face, shape, sync
 from ..backend.synthesis import face_rng, sample_parts
 from ..properties import MAX_SEED, seed_property, strength_property
-from .common import active_face, change, poll_unlocked_face, poll_writable_face, selected_faces
+from .common import active_face, change, change_selected, poll_unlocked_face, poll_writable_face
 
 
 def randomise_face(mesh: bpy.types.Mesh, seed: int, strength: float) -> list[str]:
@@ -84,11 +84,10 @@ class LWAE_OT_randomise_face(DrawsNewSeed, bpy.types.Operator):
         return poll_unlocked_face(cls, context)
 
     def execute(self, context):
-        done = set()
-        for index, mesh in enumerate(selected_faces(context)):
-            seed = (self.seed + index) % MAX_SEED
-            done |= change(self, context, mesh, partial(randomise_face, mesh, seed, self.strength))
-        return {"FINISHED"} if "FINISHED" in done else {"CANCELLED"}
+        def draw(mesh, number):
+            return randomise_face(mesh, (self.seed + number) % MAX_SEED, self.strength)
+
+        return change_selected(self, context, draw)
 
 
 class LWAE_OT_randomise_part(DrawsNewSeed, bpy.types.Operator):

@@ -9,8 +9,8 @@ from .common import active_face, poll_face, poll_own_data
 
 
 class LWAE_OT_renew_sliders(bpy.types.Operator):
-    """Give this face the sliders that its model has today. It keeps its shape, and keyframes but those of donors
-and symmetry"""
+    """Give this face the sliders that its model has today. It keeps its shape, and keyframes but those of donors,
+symmetry and sliders that are gone"""
 
     bl_idname = "lwae.renew_sliders"
     bl_label = "Update Sliders"
@@ -28,16 +28,22 @@ and symmetry"""
 
     def execute(self, context):
         mesh = active_face(context)
-        animated = animation.animated_paths(mesh)
+        animated = len(animation.animated_paths(mesh))
         try:
-            renew.renew_sliders(mesh)
+            readers = renew.renew_sliders(mesh)
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        lost = len(animated - animation.animated_paths(mesh))
+        lost = animated - len(animation.animated_paths(mesh))
         if lost:
-            values = "1 value of donors or symmetry was" if lost == 1 else f"{lost} values of donors and symmetry were"
-            self.report({"WARNING"}, f"{values} animated; {mesh.name} is now what this frame showed of them")
+            values = "1 value" if lost == 1 else f"{lost} values"
+            self.report(
+                {"WARNING"},
+                f"Animation of {values} is gone (donors, symmetry, sliders that are no more); {mesh.name} is now what "
+                "this frame showed of them",
+            )
+        if readers:
+            self.report({"WARNING"}, f"Set drivers anew that read sliders that are gone ({readers})")
         return {"FINISHED"}
 
 

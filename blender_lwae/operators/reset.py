@@ -10,7 +10,7 @@ from bpy.props import StringProperty
 from .. import face, shape, sync
 from ..backend.controls import join_code, part_controls
 from ..backend.model import WHOLE
-from .common import active_face, change, poll_unlocked_face, poll_writable_face, selected_faces
+from .common import active_face, change, change_selected, poll_unlocked_face, poll_writable_face
 
 
 def reset_parts(mesh: bpy.types.Mesh, names: list[str]) -> list[str]:
@@ -70,11 +70,9 @@ class LWAE_OT_reset_face(bpy.types.Operator):
         return poll_unlocked_face(cls, context)
 
     def execute(self, context):
-        done = set()
-        for mesh in selected_faces(context):
-            names = [part.name for part in mesh.lwae.parts]
-            done |= change(self, context, mesh, partial(reset_parts, mesh, names))
-        return {"FINISHED"} if "FINISHED" in done else {"CANCELLED"}
+        return change_selected(
+            self, context, lambda mesh, _number: reset_parts(mesh, [part.name for part in mesh.lwae.parts])
+        )
 
 
 class LWAE_OT_reset_part(bpy.types.Operator):

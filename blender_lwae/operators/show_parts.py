@@ -5,8 +5,10 @@ What a viewport looked like before is kept on its screen, so that it comes back 
 """
 
 import json
+from collections.abc import Iterable
 
 import bpy
+from bpy.app.handlers import persistent
 
 from .. import face, part_colours
 from .common import active_face, poll_own_data, poll_writable_face, selected_faces
@@ -96,7 +98,7 @@ class LWAE_OT_show_parts(bpy.types.Operator):
             shading.type = "SOLID"
             record[number] = [kind, shading.color_type]
             shading.color_type = "VERTEX"
-            for mesh in _paintable_faces(context):
+            for mesh in _paintable(item.data for item in context.view_layer.objects):
                 part_colours.show(mesh, face.model_of(mesh))
         _store_record(screen, record)
         for other in bpy.data.screens:
@@ -107,12 +109,38 @@ class LWAE_OT_show_parts(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _paintable_faces(context: bpy.types.Context) -> list[bpy.types.Mesh]:
-    """All faces of the view layer that can take colours."""
-    meshes = dict.fromkeys(item.data for item in context.view_layer.objects if face.is_face(item.data))
+def _paintable(data: Iterable[bpy.types.ID]) -> list[bpy.types.Mesh]:
+    """The faces that can take colours."""
+    meshes = dict.fromkeys(mesh for mesh in data if face.is_face(mesh))
     return [
         mesh for mesh in meshes if not mesh.library and not mesh.override_library and face.trouble(mesh) is None
     ]
 
 
-register, unregister = bpy.utils.register_classes_factory((LWAE_OT_part_colours, LWAE_OT_show_parts))
+@persistent
+def on_undo(*_arguments) -> None:
+    """Undo takes the meshes back, but no viewport: these say what is shown."""
+    if not any(viewport_record(screen) for screen in bpy.data.screens):
+        for mesh in bpy.data.meshes:
+            part_colours.hide(mesh)
+        return
+    for mesh in _paintable(mesh for mesh in bpy.data.meshes if not mesh.lwae.shown_parts):
+        part_colours.show(mesh, face.model_of(mesh))
+
+
+CLASSES = (LWAE_OT_part_colours, LWAE_OT_show_parts)
+HANDLERS = (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    for handlers in HANDLERS:
+        handlers.append(on_undo)
+
+
+def unregister() -> None:
+    for handlers in HANDLERS:
+        handlers.remove(on_undo)
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

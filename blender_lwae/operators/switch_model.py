@@ -7,7 +7,7 @@ from bpy.props import BoolProperty, EnumProperty
 from .. import face, model_list, models
 from .. import switch as switching
 from ..backend.errors import LwaeError
-from .common import active_face, poll_face
+from .common import active_face, poll_face, poll_or_redo, refuses
 
 
 def _other_models(self, context) -> list[tuple]:
@@ -42,6 +42,18 @@ def _is_model_of(key: str, mesh: bpy.types.Mesh) -> bool:
     return model.hash == own.hash and models.tools(model).sliders == models.tools(own).sliders
 
 
+def poll_switch(cls, context) -> bool:
+    if not poll_face(cls, context):
+        return False
+    if context.mode != "OBJECT":
+        cls.poll_message_set("Switch to Object Mode first.")
+        return False
+    if len(model_list.usable()) < 2 and face.trouble(active_face(context)) is None:
+        cls.poll_message_set("There is no other model. Install one in the add-on's preferences.")
+        return False
+    return True
+
+
 class LWAE_OT_switch_model(bpy.types.Operator):
     """Give the face another model. Its shape stays where both models have the same vertices; elsewhere sliders of
 the same part and name keep their values"""
@@ -70,17 +82,11 @@ the same part and name keep their values"""
 
     @classmethod
     def poll(cls, context):
-        if not poll_face(cls, context):
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode first.")
-            return False
-        if len(model_list.usable()) < 2 and face.trouble(active_face(context)) is None:
-            cls.poll_message_set("There is no other model. Install one in the add-on's preferences.")
-            return False
-        return True
+        return poll_or_redo(cls, context, poll_switch)
 
     def invoke(self, context, _event):
+        if refuses(self, context, poll_switch):
+            return {"CANCELLED"}
         self.take_first(context)
         return context.window_manager.invoke_props_dialog(self, width=380)
 
@@ -119,6 +125,8 @@ the same part and name keep their values"""
         return item if item.facts else None
 
     def execute(self, context):
+        if refuses(self, context, poll_switch):
+            return {"CANCELLED"}
         self.take_first(context)
         item, source = self.chosen(), context.object
         if item is None:

@@ -40,16 +40,17 @@ class LWAE_MT_part_donor(bpy.types.Menu):
             icon = "RADIOBUT_ON" if number == giver else "RADIOBUT_OFF"
             text = donor.name if donor else "Own"
             self.item(layout, part, donor.name if donor else "", text, icon, translate=donor is None)
-        others = [item.name for item in mix.donor_faces(context, mesh) if item.name not in mesh.lwae.donors]
+        others = [item for item in mix.donor_faces(context, mesh) if mix.find_donor(mesh.lwae, item) < 0]
         if others:
             layout.separator()
-        for name in others[:20]:
-            self.item(layout, part, name, name, "ADD", translate=False)
+        for item in others[:20]:
+            text = mix.donor_name(mesh.lwae, item)
+            self.item(layout, part, item.name, text, "ADD", translate=False, origin=mix.origin_of(item))
 
     @staticmethod
-    def item(layout, part, donor, text, icon, translate):
+    def item(layout, part, donor, text, icon, translate, origin=""):
         button = layout.operator("lwae.give_part", text=text, icon=icon, translate=translate)
-        button.part, button.donor = part, donor
+        button.part, button.donor, button.origin = part, donor, origin
 
 
 class LWAE_MT_add_donor(bpy.types.Menu):
@@ -63,13 +64,15 @@ class LWAE_MT_add_donor(bpy.types.Menu):
         mesh = active_face(context)
         if mesh is None:
             return
-        names = [item.name for item in mix.donor_faces(context, mesh)]
+        faces = list(mix.donor_faces(context, mesh))
         layout.operator("lwae.add_donors", text="From Selection", icon="RESTRICT_SELECT_OFF")
         layout.separator()
-        for name in names[:40]:
-            icon = "FILE_REFRESH" if name in mesh.lwae.donors else "ADD"
-            layout.operator("lwae.add_donor", text=name, icon=icon, translate=False).name = name
-        if not names:
+        for item in faces[:40]:
+            icon = "FILE_REFRESH" if mix.find_donor(mesh.lwae, item) >= 0 else "ADD"
+            text = mix.donor_name(mesh.lwae, item)
+            button = layout.operator("lwae.add_donor", text=text, icon=icon, translate=False)
+            button.name, button.origin = item.name, mix.origin_of(item)
+        if not faces:
             layout.label(text="No other face of this model in the scene")
 
 

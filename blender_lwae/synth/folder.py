@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..backend.errors import LwaeError
 from ..backend.files import atomic_write
+from ..backend.synthesis import BLOCK
 
 RUN_FILE = "run.json"
 TEMPLATE_FILE = "template.npz"
@@ -30,7 +31,8 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
     """Make the folder, or check that it was made with the same arguments, and write run.json.
 
     Args:
-        record: what run.json shall say; everything under "arguments" and "model" must agree with what is there.
+        record: what run.json shall say; everything under "arguments" and "model" must agree with what is there, and
+            "shares" adds up.
         overwrite: start afresh; removes the files of the run that run.json describes, and nothing else.
 
     Raises:
@@ -58,7 +60,8 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
                     "use the same arguments to continue it, another folder, or start afresh (--overwrite)."
                 )
     if old:
-        record = record | {"arguments": old["arguments"] | record["arguments"]}
+        shares = sorted({*old["shares"], *record["shares"]})
+        record = record | {"arguments": old["arguments"] | record["arguments"], "shares": shares}
     with atomic_write(out / RUN_FILE, "w", encoding="utf-8", newline="\n") as stream:
         json.dump(record, stream, indent=2, ensure_ascii=False)
         stream.write("\n")
@@ -105,8 +108,10 @@ def _runs(process: str) -> bool:
     return True
 
 
-def read_run(out: Path) -> tuple[dict, dict] | None:
-    """The model of the run in a folder, and what it was asked for, as run.json says; None where there is no run.
+def read_run(out: Path) -> tuple[dict, dict, list[str]] | None:
+    """The model of the run in a folder, what it was asked for, and which shares ("2/3") were begun, as run.json says.
+
+    None where there is no run.
 
     Raises:
         LwaeError: when run.json is not a record of a run, or cannot be read.
@@ -115,7 +120,22 @@ def read_run(out: Path) -> tuple[dict, dict] | None:
         record = _read_record(out)
     except OSError as error:
         raise LwaeError(f"Cannot read {out / RUN_FILE}: {error.strerror or error}.") from error
-    return record and (record["model"], record["arguments"])
+    return record and (record["model"], record["arguments"], record["shares"])
+
+
+def only_share(out: Path, shares: list[str]) -> tuple[int, int]:
+    """The share i of n that alone was begun in a folder, from 1; (1, 1) where all or several were.
+
+    Args:
+        shares: as `read_run` gives.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", shares[0]) if len(shares) == 1 else None
+    number, total = (int(found[1]), int(found[2])) if found else (1, 1)
+    # Shares that begin at the same moment may overwrite each other's note.
+    faces = (re.fullmatch(r"faces?_(\d+)\.\w+", path.name) for path in out.iterdir())
+    if not 1 <= number <= total or any(face and int(face[1]) // BLOCK % total != number - 1 for face in faces):
+        return 1, 1
+    return number, total
 
 
 def _read_record(out: Path) -> dict | None:
@@ -128,6 +148,7 @@ def _read_record(out: Path) -> dict | None:
         return {
             "model": dict(record["model"]),
             "arguments": arguments | {"count": int(arguments["count"]), "format": str(arguments["format"])},
+            "shares": [str(share) for share in record.get("shares", [])],
         }
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LwaeError(f"{path} is not a record of a synth run; use another folder.") from error

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -155,8 +156,9 @@ class Portrait:
         scene.render.image_settings.file_format = "PNG"
         scene.render.image_settings.color_mode = "RGB"
         scene.render.use_file_extension = False
-        scene.view_settings.view_transform = "AgX"
-        scene.view_settings.look = "AgX - Medium High Contrast"
+        with contextlib.suppress(TypeError):  # A studio's own OCIO configuration may know no AgX.
+            scene.view_settings.view_transform = "AgX"
+            scene.view_settings.look = "AgX - Medium High Contrast"
 
 
 def _can_denoise() -> bool:

@@ -259,3 +259,15 @@ def test_stopped_it_leaves_nothing(animated, addon, method, stop, tmp_path):
     assert (len(bpy.data.objects), len(bpy.data.meshes), len(bpy.data.actions)) == (objects, meshes, actions)
     assert not any(path.suffix == ".part" for path in tmp_path.iterdir())
     assert not animated.hide_get() and bpy.context.object == animated
+
+
+def test_a_cache_on_another_drive_has_its_whole_path(animated, tmp_path, monkeypatch):
+    """Windows knows no relative path there."""
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+
+    def refuse(path):
+        raise ValueError(f"path is on mount 'D:', start on mount 'C:': {path}")
+
+    monkeypatch.setattr(bpy.path, "relpath", refuse)
+    assert bpy.ops.lwae.bake_animation(method="CACHE", folder=str(tmp_path / "cache")) == {"FINISHED"}
+    assert bpy.context.object.modifiers[0].filepath == str(tmp_path / "cache" / "Face.pc2")

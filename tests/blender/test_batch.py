@@ -201,3 +201,22 @@ def test_settings_are_saved_with_the_file(settings, tmp_path):
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "file.blend"))
     again = bpy.context.scene.lwae_batch
     assert (again.kind, again.targets, again.format) == ("COMBINATIONS", 4, "obj")
+
+
+def test_a_folder_of_one_share_is_resumed_by_that_share(settings, tmp_path, addon):
+    """Set in a new file, where the settings ask for all; other shares in the folder count."""
+    settings.count, settings.format = 200, "npz"
+    settings.share, settings.shares = 2, 3
+    assert bpy.ops.lwae.batch_make() == {"FINISHED"}
+    folder, made = tmp_path / "panel", content(tmp_path / "panel")
+    (folder / "faces_000064.npz").unlink()
+    settings.share = settings.shares = 1
+    assert bpy.ops.lwae.batch_resume() == {"FINISHED"}
+    assert (settings.share, settings.shares) == (2, 3) and content(folder) == made
+    settings.share = 1
+    assert bpy.ops.lwae.batch_make() == {"FINISHED"}
+    assert json.loads((folder / "run.json").read_text())["shares"] == ["1/3", "2/3"]
+    settings.share = settings.shares = 1
+    addon("batch").take_arguments(settings)
+    assert (settings.share, settings.shares) == (1, 1)
+    assert addon("synth.folder").only_share(folder, ["2/3"]) == (1, 1), "others' faces are there"

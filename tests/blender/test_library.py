@@ -537,3 +537,43 @@ def test_a_linked_face_becomes_local_with_one_click(person, library, addon, pack
     assert np.abs(positions(mesh) - before).max() > 1e-4
     with pytest.raises(RuntimeError, match="belongs to this file"):
         bpy.ops.lwae.make_local()
+
+
+def test_import_into_an_override_is_refused(person, file, tmp_path):
+    """Blender lets nobody add donors there, and what the library has cannot be removed."""
+    path = tmp_path / "library.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    item = link(path, name=person.name).override_create(remap_local_usages=True)
+    item.data = item.data.override_create(remap_local_usages=True)
+    bpy.context.view_layer.objects.active = item
+    bpy.context.view_layer.update()
+    before = positions(item.data)
+    with pytest.raises(RuntimeError, match="override of another file's. Make it local"):
+        bpy.ops.lwae.import_face(filepath=file, target="ACTIVE")
+    assert np.array_equal(positions(item.data), before)
+
+
+def test_the_import_menu_makes_new_faces(file, new_face):
+    """Blender remembers what an operator was last told, but not where to import to."""
+    new_face()
+    assert bpy.ops.lwae.import_face(filepath=file, target="ACTIVE") == {"FINISHED"}
+    assert bpy.ops.lwae.import_face.get_rna_type().properties["target"].is_skip_save
+
+
+def test_keyframes_of_expressions_become_local_too(person, addon, tmp_path):
+    if not addon("models").tools(addon("models").default()).expressions.numbers:
+        pytest.skip("the model knows no expressions")
+    bpy.context.view_layer.objects.active = person
+    bpy.ops.lwae.add_expressions(names="jawOpen")
+    key = person.data.shape_keys.key_blocks["jawOpen"]
+    for frame, value in ((1, 0.0), (11, 1.0)):
+        key.value = value
+        key.keyframe_insert("value", frame=frame)
+    path = tmp_path / "library.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    link(path, name=person.name).select_set(True)
+    assert bpy.ops.lwae.make_local() == {"FINISHED"}
+    keys = bpy.context.object.data.shape_keys
+    assert not keys.library and not keys.animation_data.action.library
+    bpy.context.scene.frame_set(11)
+    assert keys.key_blocks["jawOpen"].value == 1

@@ -3,6 +3,7 @@
 
 import sys
 import time
+from types import SimpleNamespace
 
 import addon_utils
 import bpy
@@ -132,3 +133,33 @@ def test_sync_comes_to_rest(new_face, addon):
         assert len(writes) == 4
     finally:
         writer.write_positions = original
+
+
+def test_redo_is_let_through_where_a_poll_would_refuse(addon):
+    """Blender polls before it undoes, when what the operator made is active (`window_redo` tries it)."""
+    common, said = addon("operators.common"), []
+    operator = addon("operators.bake_controls").LWAE_OT_bake_controls
+
+    def refuse(cls, _context):
+        cls.poll_message_set("No.")
+        return False
+
+    class Asked:
+        bl_idname = operator.bl_idname
+
+        @staticmethod
+        def poll_message_set(sentence):
+            said.append(sentence)
+
+        def report(self, kind, sentence):
+            said.append((kind, sentence))
+
+    def after(*names):
+        done = [SimpleNamespace(bl_idname=name) for name in names]
+        return SimpleNamespace(window_manager=SimpleNamespace(operators=done))
+
+    assert common.poll_or_redo(Asked, after("LWAE_OT_add_face", "LWAE_OT_bake_controls"), refuse) and not said
+    for others in ((), ("LWAE_OT_bake_controls", "LWAE_OT_add_face")):
+        assert not common.poll_or_redo(Asked, after(*others), refuse)
+    assert said == ["No."] * 2
+    assert common.refuses(Asked(), after(), refuse) and said[2:] == [({"ERROR"}, "No.")]

@@ -197,7 +197,10 @@ def test_removing_a_donor_keeps_the_animation_of_the_others(mixed, addon, model)
     driven = mesh.driver_add(AMOUNT.format(2, 0))
     driven.driver.expression = "0.25"
     names = [donor.name for donor in mesh.lwae.donors]
+    reader = mixed[0].driver_add("location", 0).driver.variables.new().targets[0]
+    reader.id_type, reader.id, reader.data_path = "MESH", mesh, AMOUNT.format(2, 1)
     assert bpy.ops.lwae.remove_donor(donor=names[0]) == {"FINISHED"}
+    assert reader.data_path == AMOUNT.format(1, 1), "it reads the same donor"
     assert [donor.name for donor in mesh.lwae.donors] == names[1:]
     paths = addon("animation").animated_paths(mesh)
     assert paths == {AMOUNT.format(0, 1), AMOUNT.format(1, 1), AMOUNT.format(1, 0)}
@@ -492,3 +495,42 @@ def test_faces_like_a_mixed_one_start_from_what_is_seen(mixed, addon, model):
     assert np.abs(positions(mesh) - before).max() > 1e-4
     part = model.part_slice(1)
     assert np.allclose(code(addon, mesh, model)[part], seen[part], atol=1e-5)
+
+
+def test_linked_faces_of_one_name_are_different_donors(new_face, addon, model, tmp_path):
+    for number in (1, 2):
+        new_face().name = "Twin"
+        bpy.ops.lwae.randomise_face(seed=number)
+        bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / f"file{number}.blend"))
+        bpy.ops.wm.read_homefile(use_factory_startup=True, use_empty=True)
+    face = new_face()
+    twins = [linked(str(tmp_path / f"file{number}.blend"), "Twin") for number in (1, 2)]
+    mesh, mix, shape = face.data, addon("mix"), addon("shape")
+    for item in (*twins, face):
+        item.select_set(True)
+    for _ in range(2):
+        assert bpy.ops.lwae.add_donors() == {"FINISHED"}
+        assert len(mesh.lwae.donors) == 2
+    for item in twins:
+        donor = mesh.lwae.donors[mix.find_donor(mesh.lwae, item)]
+        assert np.allclose(shape.decode_numbers(donor.code), code(addon, item.data, model), atol=1e-6)
+    assert {donor.name for donor in mesh.lwae.donors} in ({"Twin", "Twin (file1)"}, {"Twin", "Twin (file2)"})
+    codes = [donor.code for donor in mesh.lwae.donors]
+    for donor in mesh.lwae.donors:
+        donor.code = shape.encode_numbers(np.zeros(model.code_size, dtype=np.float32))
+    assert bpy.ops.lwae.refresh_donors() == {"FINISHED"}
+    assert [donor.code for donor in mesh.lwae.donors] == codes
+    # The menus name the file too.
+    mix.remove_donors(mesh)
+    for item in twins:
+        bpy.ops.lwae.give_part(part=model.part_names[0], donor="Twin", origin=mix.origin_of(item))
+    assert [donor.name for donor in mesh.lwae.donors] == ["Twin", "Twin (file2)"]
+    assert mesh.lwae.donors[1].amounts[0].value == 1
+    # One of this file, and donors of older files, go by their names.
+    new_face().name = "Twin"
+    bpy.context.view_layer.objects.active = face
+    bpy.ops.lwae.add_donor(name="Twin", origin=mix.HERE)
+    assert [donor.name for donor in mesh.lwae.donors] == ["Twin", "Twin (file2)", "Twin (this file)"]
+    mesh.lwae.donors[0].origin = ""
+    bpy.ops.lwae.add_donor(name="Twin", origin=mix.HERE)
+    assert len(mesh.lwae.donors) == 3

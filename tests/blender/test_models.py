@@ -633,3 +633,43 @@ def test_a_picture_without_memory_marks_no_model(addon, folder, monkeypatch):
     pictures._made.put((("gone", 0, 0), item.path, drawn))
     pictures.unregister()
     assert pictures._made.empty() and pictures._pictures is None
+
+
+def test_updated_sliders_keep_their_animation_by_name(addon, folder, files, new_face, model):
+    """A model is exported again with its sliders in another order, and without one."""
+    install(files / "twin.lwae")
+    face = new_face(model="twin.lwae")
+    mesh = face.data
+    nose = [part.name for part in mesh.lwae.parts].index("nose")
+    controls = mesh.lwae.parts[nose].controls
+    names = [control.name for control in controls]
+    for number in (0, 1):
+        mesh.keyframe_insert(slider_path(nose, number), frame=1)
+    bpy.context.collection.objects.link(follower := bpy.data.objects.new("Follower", None))
+    for axis in (0, 1):
+        target = follower.driver_add("location", axis).driver.variables.new().targets[0]
+        target.id_type, target.id, target.data_path = "MESH", mesh, slider_path(nose, axis)
+    # As a file of an earlier export: the second slider had another place and the first another name.
+    controls[0].name, last = "Gone", len(names) - 1
+    controls.move(1, last)
+    for owner in (mesh.animation_data, follower.animation_data):
+        for curve in addon("animation").curves_of(owner) if owner == mesh.animation_data else ():
+            if curve.data_path == slider_path(nose, 1):
+                curve.data_path = slider_path(nose, last)
+    follower.animation_data.drivers[1].driver.variables[0].targets[0].data_path = slider_path(nose, last)
+    mesh.lwae.sliders = "0badf00d"
+    bpy.context.view_layer.objects.active = face
+    assert addon("face").trouble(mesh).kind == "SLIDERS"
+    assert addon("renew").renew_sliders(mesh) == 1
+    assert [control.name for control in mesh.lwae.parts[nose].controls] == names
+    assert addon("animation").animated_paths(mesh) == {slider_path(nose, 1)}
+    assert follower.animation_data.drivers[1].driver.variables[0].targets[0].data_path == slider_path(nose, 1)
+
+
+def test_a_face_that_loses_its_keys_gets_motion_blur_back(addon, folder, files, new_face):
+    install(files / "toy.lwae")
+    face = new_face()
+    face.shape_key_add(name="Basis")
+    addon("mesh_build").drop_modifier(face.data)
+    switch("toy.lwae")
+    assert not face.data.shape_keys and [modifier.name for modifier in face.modifiers] == ["Face Motion Blur"]

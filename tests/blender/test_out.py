@@ -160,6 +160,23 @@ def test_keys_reach_gltf(new_face, model, tmp_path):
     assert all(len(primitive["targets"]) == 2 for primitive in mesh["primitives"])
 
 
+@pytest.mark.parametrize("by", ["add_expressions", "bake_controls"])
+def test_keys_reach_fbx(new_face, model, tmp_path, by):
+    new_face()
+    if by == "add_expressions":
+        if not model.expressions:
+            pytest.skip("the model knows no expressions")
+        names = ["jawOpen", "mouthSmileLeft"]
+        bpy.ops.lwae.add_expressions(names=", ".join(names))
+    else:
+        names = ["Nose Width", "Mouth Width"]
+        bpy.ops.lwae.bake_controls(parts=choices(model, ("nose", "Width"), ("mouth", "Width")))
+    path = tmp_path / "face.fbx"
+    bpy.ops.export_scene.fbx(filepath=str(path), use_selection=True)
+    content = path.read_bytes()
+    assert content.count(b"BlendShapeChannel") > 0 and all(name.encode() in content for name in names)
+
+
 def test_undo_takes_the_copy_away(new_face, model):
     new_face()
     bpy.ops.ed.undo_push(message="Add")
@@ -301,3 +318,37 @@ def test_what_a_viewport_showed_counts_while_it_shows_it(new_face, addon):
         screen[parts.SHOWN] = text
         assert parts.viewport_record(screen) == {}
     del screen[parts.SHOWN]
+
+
+def test_undo_leaves_faces_as_the_viewports_show_them(new_face, addon):
+    """Undo takes back what the meshes have, but no viewport."""
+    colours, mesh = addon("part_colours"), new_face().data
+    screen = next(s for s in bpy.data.screens if any(area.type == "VIEW_3D" for area in s.areas))
+    area = next(area for area in screen.areas if area.type == "VIEW_3D")
+    shading = area.spaces.active.shading
+    shading.type, shading.color_type = "SOLID", "MATERIAL"
+    window = bpy.context.window_manager.windows[0] if len(bpy.context.window_manager.windows) else None
+    bpy.ops.ed.undo_push(message="Before")
+
+    def toggle():
+        with bpy.context.temp_override(window=window, screen=screen, area=area):
+            assert bpy.ops.lwae.show_parts() == {"FINISHED"}
+        bpy.ops.ed.undo_push(message="Show Parts")
+
+    def check(is_shown):
+        mesh = bpy.data.meshes["Face"]
+        assert shading.color_type == ("VERTEX" if is_shown else "MATERIAL")
+        assert (colours.ATTRIBUTE in mesh.color_attributes, bool(mesh.lwae.shown_parts)) == (is_shown, is_shown)
+
+    assert mesh.name == "Face"
+    toggle()
+    bpy.ops.ed.undo()
+    check(True)
+    bpy.ops.ed.redo()
+    check(True)
+    toggle()
+    check(False)
+    bpy.ops.ed.undo()
+    check(False)
+    bpy.ops.ed.redo()
+    check(False)

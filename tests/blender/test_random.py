@@ -155,3 +155,32 @@ def test_a_strength_that_is_no_number_changes_nothing(new_face, addon):
     mesh.lwae.whole[0].value = np.nan
     assert bpy.ops.lwae.randomise_part(part="nose", seed=1, strength=1.0) == {"FINISHED"}
     assert addon("face").trouble(mesh) is None and np.isfinite(positions(mesh)).all()
+
+
+def test_selected_faces_that_stay_are_named_and_keep_their_number(new_face, addon):
+    faces = [new_face() for _ in range(4)]
+    for face in faces:
+        face.select_set(True)
+    bpy.context.view_layer.objects.active = faces[0]
+    faces[1].data.vertices[0].co.z += 0.01
+    faces[1].data.update()
+    faces[3].data.lwae.model_hash = "0" * 16
+    order = [mesh.name for mesh in addon("operators.common").all_selected_faces(bpy.context)]
+    common, said = addon("operators.common"), []
+
+    class Operator:
+        def report(self, kind, sentence):
+            said.append((kind, sentence))
+
+    before = positions(faces[1].data)
+    draw = addon("operators.randomise").randomise_face
+    assert common.change_selected(Operator(), bpy.context, lambda mesh, n: draw(mesh, 50 + n, 1.0)) == {"FINISHED"}
+    (kind, sentence), = said
+    assert kind == {"WARNING"} and sentence.startswith("2 selected faces stayed as they are: ")
+    assert f"{faces[1].data.name} (edited by hand)" in sentence and f"{faces[3].data.name} (model missing)" in sentence
+    assert np.array_equal(positions(faces[1].data), before)
+    for face in (faces[0], faces[2]):
+        assert face.data.lwae.seed == 50 + order.index(face.data.name)
+    assert bpy.ops.lwae.randomise_face(seed=7) == {"FINISHED"}
+    assert faces[2].data.lwae.seed == 7 + order.index(faces[2].data.name)
+    assert bpy.ops.lwae.reset_face() == {"FINISHED"} and not any(values(faces[2].data))

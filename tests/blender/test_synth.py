@@ -14,6 +14,19 @@ import bpy
 import numpy as np
 import pytest
 
+# One colour space and one view.
+OCIO = """ocio_profile_version: 1
+search_path: luts
+strictparsing: true
+roles: {default: raw, scene_linear: raw, data: raw, color_picking: raw, texture_paint: raw, default_byte: raw,
+  default_float: raw, default_sequencer: raw, matte_paint: raw, color_timing: raw, compositing_log: raw,
+  aces_interchange: raw}
+displays: {sRGB: [!<View> {name: Raw, colorspace: raw}]}
+active_displays: [sRGB]
+active_views: [Raw]
+colorspaces:
+  - !<ColorSpace> {name: raw, family: raw, bitdepth: 32f, isdata: false, allocation: uniform}
+"""
 NO_PROCESS = 2**31 - 1  # More than any system numbers its processes.
 
 
@@ -393,3 +406,17 @@ def test_a_worker_that_cannot_start_ends_the_others(addon, monkeypatch):
     with pytest.raises(OSError, match="no more"):
         jobs.run_workers([["import time; time.sleep(60)"]] * 2, lambda **_: None, lambda: None)
     assert started[0].poll() is not None
+
+
+def test_render_where_blenders_views_are_missing(addon, tmp_path):
+    """A studio's own OCIO configuration, as the environment names it."""
+    config = tmp_path / "config.ocio"
+    config.write_text(OCIO)
+    command = [*addon("synth.jobs").lwae_command(), "synth", "--out", str(tmp_path / "faces"), "--count", "1"]
+    environment = dict(os.environ, OCIO=str(config))
+    environment.pop("LWAE_TEST")
+    done = subprocess.run(
+        [*command, "--render", "--size", "32"], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "faces" / "contact_sheet.png").is_file()

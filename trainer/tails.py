@@ -2,13 +2,8 @@
 """Tails of the `local` preset: what the closed form leaves, predicted from the code of the whole face.
 
 Bases are the principal components of what is left, part by part; `backend/tails.py` says what a model does with them.
-Their coefficients t come from the code z by a linear map T that minimises
-
-    E|t - T z|^2 + penalty E|T z'|^2,    T = E[t z^T] (C + penalty M)^-1,
-
-z' being codes whose parts come from different people: C = E[z z^T], and M is C without what parts have to do with one
-another. People agree in hundreds of directions in which strangers' parts do not, so little of what real faces leave is
-lost, while what one part does to the others stays as small as is asked for: the penalty is found by that.
+Their coefficients come from the code by a linear map (`regression`), with the smallest penalty at which a part of
+somebody else changes the others as little as is asked for.
 """
 
 from __future__ import annotations
@@ -24,15 +19,13 @@ from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
 
 from .closed_form import deviations, sizes_by_variance, weighted_basis
-from .equivariance import parity
+from .regression import BLOCK, Bases, Moments, held_out, signs_of, solve, subtract
 
 log = logging.getLogger(__name__)
 
-BLOCK = 64
 MOST_SHARE = 4  # By variance no part gets more than so many times its equal share.
 LEAST = 1e-6  # mm; faces of which no more is left need no tails.
-PENALTIES = tuple(10 ** (step / 4) for step in range(-16, 9))  # The smallest that leaks little enough is the best,
-HELD_OUT = 10  # unless few faces make the map unsure: every so many of them judge that.
+PENALTIES = tuple(10 ** (step / 4) for step in range(-16, 9))
 
 
 def leave_residual(model: FaceModel, displacements: np.ndarray) -> np.ndarray:
@@ -71,16 +64,12 @@ def with_tails(
     if matrix is None:
         log.info("What the closed form leaves cannot be told from the rest of a face: the model gets no tails.")
         return model
-    for start in range(0, len(residual), BLOCK):
-        told = codes[start : start + BLOCK] @ matrix.T
-        for (vertices, basis), own in zip(tails, np.split(told, _ends(tails)[:-1], axis=1), strict=True):
-            field = own @ basis.reshape(len(basis), 3 * len(vertices))
-            residual[start : start + BLOCK, vertices] -= field.reshape(len(own), len(vertices), 3)
+    subtract(residual, codes @ matrix.T, tails)
     arrays = {f"tail{part}/basis": basis.astype(np.float16) for part, (_, basis) in enumerate(tails)}
     return dataclasses.replace(model, network=model.network | arrays | {"tails/map": matrix})
 
 
-def _bases(model: FaceModel, residual: np.ndarray, count: int, image: np.ndarray | None) -> list:
+def _bases(model: FaceModel, residual: np.ndarray, count: int, image: np.ndarray | None) -> Bases:
     """Vertices [n] and basis float32 [C_k, n, 3] of each part; numbers that float16 holds."""
     places = [part_arrays(model, part)[0] for part in range(model.part_count)]
     arrays = {}
@@ -93,13 +82,9 @@ def _bases(model: FaceModel, residual: np.ndarray, count: int, image: np.ndarray
     return list(zip(places, rounded, strict=True))
 
 
-def _ends(tails: list) -> np.ndarray:
-    return np.cumsum([len(basis) for _, basis in tails])
-
-
-def _coefficients(tails: list, residual: np.ndarray, mass: np.ndarray) -> np.ndarray:
+def _coefficients(tails: Bases, residual: np.ndarray, mass: np.ndarray) -> np.ndarray:
     """What residuals hold of the tails (least squares over the surface), float64 [S, C]."""
-    products = np.empty((len(residual), _ends(tails)[-1]))
+    products = np.empty((len(residual), sum(len(basis) for _, basis in tails)))
     for start in range(0, len(residual), BLOCK):
         weighted = residual[start : start + BLOCK] * mass[:, None]
         own = [
@@ -107,51 +92,11 @@ def _coefficients(tails: list, residual: np.ndarray, mass: np.ndarray) -> np.nda
             for vertices, basis in tails
         ]
         products[start : start + BLOCK] = np.concatenate(own, axis=1)
-    return _solve(gram_matrix(tails, mass), products.T).T
-
-
-@dataclasses.dataclass
-class _Moments:
-    """What is known of codes z and tails' coefficients t: all that T depends on.
-
-    Attributes:
-        codes: E[z z^T], [D, D].
-        told: E[t z^T], [C, D].
-        apart: E[z z^T] where parts come from different people, [D, D].
-    """
-
-    codes: np.ndarray
-    told: np.ndarray
-    apart: np.ndarray
-
-    @classmethod
-    def of(cls, codes: np.ndarray, wanted: np.ndarray, signs: tuple, parts: np.ndarray) -> _Moments:
-        """
-        Args:
-            codes: [S, D].
-            wanted: [S, C].
-            signs: of the numbers of a code and of the tails' coefficients, 1 and -1 where these are even and odd: among
-                faces and their mirror images they have nothing in common.
-            parts: int [D].
-        """
-        z, (of_code, of_tails) = codes.astype(np.float64), signs
-        moments = (np.outer(of_code, of_code) >= 0) * (z.T @ z) / len(z)
-        told = (np.outer(of_tails, of_code) >= 0) * (wanted.T @ z) / len(z)
-        return cls(moments, told, (parts[:, None] == parts) * moments)
-
-    def fit(self, penalty: float) -> np.ndarray:
-        """T, [C, D]."""
-        return _solve(self.codes + penalty * self.apart, self.told.T).T
-
-
-def _signs(bases: list, image: np.ndarray | None) -> np.ndarray:
-    """1 for even fields and -1 for odd ones; 0 for those of parts that have no mirror image."""
-    found = [None if image is None else parity(vertices, basis, image) for vertices, basis in bases]
-    return np.concatenate([np.zeros(len(b)) if s is None else s for s, (_, b) in zip(found, bases, strict=True)])
+    return solve(gram_matrix(tails, mass), products.T).T
 
 
 def _fit(
-    model: FaceModel, tails: list, codes: np.ndarray, wanted: np.ndarray, most_leak: float, image: np.ndarray | None
+    model: FaceModel, tails: Bases, codes: np.ndarray, wanted: np.ndarray, most_leak: float, image: np.ndarray | None
 ) -> np.ndarray | None:
     """T, float32 [C, D]: of those that leak no more than they may, the one that helps held-out faces most; None when
     none does."""
@@ -160,42 +105,40 @@ def _fit(
     parts = np.repeat(np.arange(model.part_count), model.code_sizes)
     of_tail = np.repeat(np.arange(model.part_count), [len(basis) for _, basis in tails])
     gram, own_gram = gram_matrix(tails, mass), [gram_matrix([basis], mass) for basis in bases]
-    signs = _signs(bases, image), _signs(tails, image)
+    of_code, alike = signs_of(bases, image), np.outer(signs_of(bases, image), signs_of(tails, image)) >= 0
 
-    def leak(matrix: np.ndarray, moments: _Moments) -> float:
+    def fit(rows: np.ndarray, moments: Moments, penalty: float) -> np.ndarray:
+        z = codes[rows].astype(np.float64)
+        return moments.solve(alike * (z.T @ wanted[rows]) / len(z), penalty).T
+
+    def leak(matrix: np.ndarray) -> float:
         """Share of squared change in other parts' tails when one part comes from somebody else, mean over parts."""
         shares = []
         for part, own in enumerate(own_gram):
             columns, others = parts == part, of_tail != part
-            spread, given = moments.apart[np.ix_(columns, columns)], matrix[np.ix_(others, columns)]
+            spread, given = everybody.apart[np.ix_(columns, columns)], matrix[np.ix_(others, columns)]
             elsewhere = np.vdot(gram[np.ix_(others, others)] @ given, given @ spread)
             shares.append(elsewhere / max(np.vdot(own, spread) + elsewhere, 1e-30))
         return float(np.mean(shares))
 
     def missed(matrix: np.ndarray) -> float:
-        rest = wanted[held_out] - codes[held_out] @ matrix.T
+        rest = wanted[judges] - codes[judges] @ matrix.T
         return float(np.vdot(rest @ gram, rest))
 
-    held_out = np.arange(len(codes)) % HELD_OUT == HELD_OUT - 1
-    if not held_out.any():
+    judges, everyone = held_out(len(codes)), np.ones(len(codes), dtype=bool)
+    if not judges.any():
         return None
-    everybody = _Moments.of(codes, wanted, signs, parts)
-    others = _Moments.of(codes[~held_out], wanted[~held_out], signs, parts)
-    matrices = [(penalty, everybody.fit(penalty)) for penalty in PENALTIES]
-    errors = {penalty: missed(others.fit(penalty)) for penalty, own in matrices if leak(own, everybody) <= most_leak}
-    everything = missed(np.zeros_like(everybody.told))
+    everybody, others = (Moments(codes[rows], parts, of_code) for rows in (everyone, ~judges))
+    matrices = {penalty: fit(everyone, everybody, penalty) for penalty in PENALTIES}
+    errors = {
+        penalty: missed(fit(~judges, others, penalty)) for penalty, own in matrices.items() if leak(own) <= most_leak
+    }
+    before = missed(np.zeros((wanted.shape[1], codes.shape[1])))
     best = min(errors, key=errors.get, default=None)
-    if best is None or errors[best] >= everything:
+    if best is None or errors[best] >= before:
         return None
-    chosen, share = dict(matrices)[best], 1 - errors[best] / everything
     log.info(
         "Tails tell %.0f %% of what the closed form leaves of held-out faces, at a leak of %.5f (penalty %g).",
-        *(100 * share, leak(chosen, everybody), best),
+        *(100 * (1 - errors[best] / before), leak(matrices[best]), best),
     )
-    return chosen.astype(np.float32)
-
-
-def _solve(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """gram^-1 products, where directions of which there is next to nothing count nothing."""
-    least = 1e-9 * np.trace(gram) / len(gram)
-    return np.linalg.solve(gram + least * np.eye(len(gram)), products)
+    return matrices[best].astype(np.float32)

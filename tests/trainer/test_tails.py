@@ -13,7 +13,7 @@ from tests.toy import toy_model
 from trainer.closed_form import local_arrays
 from trainer.mesh.topology import triangulate
 from trainer.mirror import find_image, mirror_images
-from trainer.tails import _Moments, leave_residual, with_tails
+from trainer.tails import leave_residual, with_tails
 
 SIZE = 5  # numbers of a part
 DIRECTIONS = 12  # in which the people of `people` differ, of which a part's code holds `SIZE`
@@ -28,6 +28,12 @@ def people():
     amounts = rng.normal(size=(250, DIRECTIONS))
     faces = np.tensordot(amounts, modes, 1).astype(np.float32)
     return faces[:200] - faces[:200].mean(axis=0), faces[200:] - faces[:200].mean(axis=0)
+
+
+def toy_image():
+    base = toy_model()
+    template = type("Template", (), {"polygon_sizes": base.polygon_sizes, "polygon_vertices": base.polygon_vertices})
+    return find_image(base.mean, template)
 
 
 def closed_form(displacements, image=None, size=SIZE):
@@ -67,29 +73,6 @@ def test_other_people_are_met_far_better_and_the_rest_is_what_tails_leave(people
     np.testing.assert_allclose(left - added, rest, atol=1e-4)
 
 
-def test_the_map_minimises_what_the_docstring_states():
-    rng = np.random.default_rng(0)
-    parts = np.repeat([0, 1, 2], 2)
-    z = rng.normal(size=(80, 4)) @ rng.normal(size=(4, 6)) + 0.1 * rng.normal(size=(80, 6))
-    t = z @ rng.normal(size=(6, 5)) + rng.normal(size=(80, 5))
-    moments = _Moments.of(z, t, (np.zeros(6), np.zeros(5)), parts)
-    apart = np.where(parts[:, None] == parts, z.T @ z / 80, 0)
-
-    def badness(matrix):
-        return ((t - z @ matrix.T) ** 2).sum() / 80 + 0.05 * np.trace(matrix @ apart @ matrix.T)
-
-    best = moments.fit(0.05)
-    for _ in range(30):
-        step = 1e-3 * rng.normal(size=best.shape)
-        assert badness(best) < min(badness(best + step), badness(best - step))
-    # Of faces and their mirror images, on which an even number is the same and an odd one the opposite.
-    signs = np.array([1, -1, 1, -1, 1, 1]), np.array([1, 1, -1, -1, 1])
-    both = np.concatenate([z, z * signs[0]]), np.concatenate([t, t * signs[1]])
-    want = _Moments.of(*both, (np.zeros(6), np.zeros(5)), parts)
-    found = _Moments.of(z, t, signs, parts)
-    np.testing.assert_allclose(found.fit(0.05), want.fit(0.05), atol=1e-9)
-
-
 @pytest.mark.parametrize("most", [0.1, 0.01, 0.001])
 def test_a_stranger_s_part_moves_the_others_no_more_than_it_may(people, most):
     train, test = people
@@ -123,9 +106,7 @@ def test_codes_are_read_through_tails(people):
 
 def test_tails_prefer_no_side(people):
     train, test = people
-    base = toy_model()
-    template = type("Template", (), {"polygon_sizes": base.polygon_sizes, "polygon_vertices": base.polygon_vertices})
-    image = find_image(base.mean, template)
+    image = toy_image()
     _, tailed, _, _ = fitted(train, image=image, size=8)
     assert "tails/map" in tailed.network
     decoder = NumpyDecoder(tailed)

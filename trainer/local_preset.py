@@ -18,7 +18,7 @@ DEFAULTS = {
     "sigma_n": 0.03,
     "encoder_iterations": 8,
     "border_strength": 0.75,
-    "refit": True,
+    "refit": 3,
     "tails": 0,
     "tail_leak": 0.0003,
     "hidden": 128,
@@ -35,7 +35,7 @@ DEFAULTS = {
     "seed": 0,
 }
 # What runs did that were started before these options were there.
-BEFORE = {"allocation": "equal", "mirror": False, "border_strength": 0.0, "refit": False, "seam": 0.0}
+BEFORE = {"allocation": "equal", "mirror": False, "border_strength": 0.0, "refit": 0, "seam": 0.0}
 PART_SUPPORT = 1e-2  # Least weight of a part where its block acts,
 BORDER_SUPPORT = 2e-2  # and least product of two weights where theirs does.
 BORDER_VERTICES = 12

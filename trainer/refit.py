@@ -15,6 +15,7 @@ import numpy as np
 
 from backend.local_arrays import part_arrays
 from backend.model import FaceModel
+from backend.numpy_decoder import NumpyDecoder
 
 from .mirror import mirror_images
 from .regression import BLOCK, Bases, Moments, held_out, signs_of, subtract
@@ -24,14 +25,49 @@ log = logging.getLogger(__name__)
 PENALTIES = (0.01, 0.1, 1.0)  # The larger ones where few faces make the fit unsure.
 
 
-def refit(model: FaceModel, residual: np.ndarray, codes: np.ndarray, image: np.ndarray | None = None) -> FaceModel:
+def refit(
+    model: FaceModel, displacements: np.ndarray, rounds: int, image: np.ndarray | None = None
+) -> tuple[FaceModel, np.ndarray]:
     """The model with bases that leave less of faces that they were not fitted to; as it is where none do.
 
     Args:
-        residual: float32 [S, N, 3] mm, what the model leaves of the training faces; becomes what the new one leaves.
-        codes: float32 [S, D] of these faces.
+        displacements: float32 [S, N, 3] mm, of the training faces; becomes what the model leaves of them.
+        rounds: of finding codes with the bases so far, and bases for these codes.
         image: int [N], the mirror image of each vertex, if mirrored faces count too.
+
+    Returns:
+        The model, and its codes of the training faces, float32 [S, D].
     """
+    codes = leave_residual(model, displacements)
+    for _ in range(rounds):
+        better = _better(model, displacements, codes, image)
+        if better is model:
+            break
+        give_back(model, displacements, codes)
+        model = better
+        codes = leave_residual(model, displacements)
+    return model, codes
+
+
+def leave_residual(model: FaceModel, displacements: np.ndarray) -> np.ndarray:
+    """Codes of some faces, float32 [S, D]; of their displacements [S, N, 3] remains what the model leaves, in place."""
+    decoder, codes = NumpyDecoder(model), np.empty((len(displacements), model.code_size), dtype=np.float32)
+    for start in range(0, len(displacements), BLOCK):
+        block = displacements[start : start + BLOCK]
+        codes[start : start + BLOCK] = decoder.encode(model.mean + block)
+        block -= decoder.decode(codes[start : start + BLOCK]) - model.mean
+    return codes
+
+
+def give_back(model: FaceModel, residual: np.ndarray, codes: np.ndarray) -> None:
+    """Undo `leave_residual`, in place."""
+    decoder = NumpyDecoder(model)
+    for start in range(0, len(residual), BLOCK):
+        residual[start : start + BLOCK] += decoder.decode(codes[start : start + BLOCK]) - model.mean
+
+
+def _better(model: FaceModel, residual: np.ndarray, codes: np.ndarray, image: np.ndarray | None) -> FaceModel:
+    """One round; the model itself where bases would leave more of faces that they were not fitted to."""
     bases = [part_arrays(model, part) for part in range(model.part_count)]
     groups, judges = _groups(bases, model), held_out(len(codes))
     if not judges.any():
@@ -55,11 +91,10 @@ def refit(model: FaceModel, residual: np.ndarray, codes: np.ndarray, image: np.n
     log.info("Bases fitted to each other leave %.0f %% of held-out faces' squares.", 100 * errors[best] / before)
     of_all = [(own + more) / len(codes) for own, more in zip(*fields, strict=True)]
     changes = _changes(of_all, Moments(codes, parts, signs), best, bases, groups, signs, image)
-    arrays, rounded = {}, []
-    for part, ((vertices, basis), (_, change)) in enumerate(zip(bases, changes, strict=True)):
-        arrays[f"part{part}/basis"] = (basis + change).astype(np.float16)
-        rounded.append((vertices, arrays[f"part{part}/basis"].astype(np.float32) - basis))
-    subtract(residual, codes, rounded)
+    arrays = {
+        f"part{part}/basis": (basis + change).astype(np.float16)
+        for part, ((_, basis), (_, change)) in enumerate(zip(bases, changes, strict=True))
+    }
     return dataclasses.replace(model, network=model.network | arrays)
 
 

@@ -39,7 +39,7 @@ from .datasets.dataset import Dataset, load_dataset
 from .latent import fit_latent
 from .mirror import find_image, symmetric_mean
 from .refit import refit
-from .tails import leave_residual, with_tails
+from .tails import with_tails
 from .weights.seams import symmetric_weights
 from .weights.weights_file import load_weights, weights_command
 
@@ -296,9 +296,7 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     )
     if config["preset"] == "paper":
         return model  # The codes of a random network say nothing of the faces: no prior, no controls yet.
-    codes = leave_residual(model, faces)  # and from here on what is left of them
-    if config["refit"]:
-        model = refit(model, faces, codes, image)
+    model, codes = refit(model, faces, config["refit"], image)  # and from here on what is left of the faces
     if config["tails"]:
         model = with_tails(model, faces, codes, config["tails"], config["tail_leak"], image)
     model = _with_residual_blocks(model, faces, config, image)

@@ -16,7 +16,6 @@ import numpy as np
 from backend.local_arrays import part_arrays
 from backend.local_network import gram_matrix
 from backend.model import FaceModel
-from backend.numpy_decoder import NumpyDecoder
 
 from .closed_form import deviations, sizes_by_variance, weighted_basis
 from .regression import BLOCK, Bases, Moments, held_out, signs_of, solve, subtract
@@ -26,16 +25,6 @@ log = logging.getLogger(__name__)
 MOST_SHARE = 4  # By variance no part gets more than so many times its equal share.
 LEAST = 1e-6  # mm; faces of which no more is left need no tails.
 PENALTIES = tuple(10 ** (step / 4) for step in range(-16, 9))
-
-
-def leave_residual(model: FaceModel, displacements: np.ndarray) -> np.ndarray:
-    """Codes of some faces, float32 [S, D]; of their displacements [S, N, 3] remains what the model leaves, in place."""
-    decoder, codes = NumpyDecoder(model), np.empty((len(displacements), model.code_size), dtype=np.float32)
-    for start in range(0, len(displacements), BLOCK):
-        block = displacements[start : start + BLOCK]
-        codes[start : start + BLOCK] = decoder.encode(model.mean + block)
-        block -= decoder.decode(codes[start : start + BLOCK]) - model.mean
-    return codes
 
 
 def with_tails(

@@ -13,7 +13,8 @@ from tests.toy import toy_model
 from trainer.closed_form import local_arrays
 from trainer.mesh.topology import triangulate
 from trainer.mirror import find_image, mirror_images
-from trainer.tails import leave_residual, with_tails
+from trainer.refit import leave_residual
+from trainer.tails import with_tails
 
 SIZE = 5  # numbers of a part
 DIRECTIONS = 12  # in which the people of `people` differ, of which a part's code holds `SIZE`

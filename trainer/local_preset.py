@@ -18,7 +18,7 @@ DEFAULTS = {
     "sigma_n": 0.03,
     "encoder_iterations": 8,
     "border_strength": 0.75,
-    "refit": 3,
+    "refit": 2,
     "tails": 0,
     "tail_leak": 0.0003,
     "hidden": 128,

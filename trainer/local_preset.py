@@ -31,7 +31,7 @@ DEFAULTS = {
     "weight_decay": 0.1,
     "cycle": 0.5,
     "leakage": 0.0,
-    "seam": 0.08,
+    "seam": 0.16,
     "seed": 0,
 }
 # What runs did that were started before these options were there.

@@ -21,25 +21,6 @@ def part_arrays(model: FaceModel, part: int) -> tuple[np.ndarray, np.ndarray]:
     return vertices, basis.astype(np.float32)
 
 
-def tail_arrays(model: FaceModel) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """What the code has no room for (`tails`): for each part vertices [n] and basis float32 [C_k, n, 3] in mm, and the
-    map from a code to all their coefficients, float32 [sum of C_k, D]. Models without tails have C_k = 0.
-
-    Raises:
-        LwaeError: when they do not fit the model.
-    """
-    tails, total = [], 0
-    for part in range(model.part_count):
-        vertices = model.network[f"part{part}/vertices"]
-        basis = model.network.get(f"tail{part}/basis", np.zeros((0, len(vertices), 3)))
-        check_shapes({"basis": basis}, {"basis": (len(basis), len(vertices), 3)}, f"the tail of part {part}")
-        tails.append((vertices, basis.astype(np.float32)))
-        total += len(basis)
-    matrix = model.network.get("tails/map", np.zeros((0, model.code_size)))
-    check_shapes({"map": matrix}, {"map": (total, model.code_size)}, "its tails")
-    return tails, matrix.astype(np.float32)
-
-
 def residual_arrays(model: FaceModel, index: int) -> dict[str, np.ndarray]:
     """The arrays of one residual block, checked against the model.
 

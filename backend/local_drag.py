@@ -10,8 +10,6 @@ where rest is the mean and what other parts and blocks add there, and w_k T_j st
 a step is two products with matrices of the region's own size, and the rest of the face is left as it is. Nothing is
 subtracted from what was shown before: no error adds up, however long a drag is.
 
-What tails add (`tails`) depends on all parts and comes on top.
-
 When several parts move along a line, as by a slider of the whole face or a donor's amount, `whole_drag` shows the face.
 Other changes of several parts are decoded as if nothing were known, so that a seed gives the same face to the last bit.
 """
@@ -94,7 +92,6 @@ class Drag:
 
     def __init__(self, network: LocalNumpy):
         self._network, self._shift, self._blocks = network, network.shift, network.residuals
-        self._tails, self._added_by_tails = network.tails, np.empty(0)
         self._slices = [network.model.part_slice(k) for k in range(network.model.part_count)]
         self._starts = [columns.start for columns in self._slices]
         self._blocks_of: list[set[int]] = [set() for _ in self._slices]
@@ -124,19 +121,15 @@ class Drag:
         else:
             changed = np.flatnonzero(np.logical_or.reduceat(code != self._code, self._starts)).tolist()
         before, self._code = self._code, None  # An error below must not leave terms of two codes.
+        if len(changed) == 1 and before is not None:
+            self._heading = None
+            self._move(changed[0], code)
+        elif changed:
+            self._show_all(changed, code, self._goes_on(before, code))
         if changed:
-            goes_on = len(changed) == 1 and before is not None
-            if goes_on:
-                self._heading = None
-                self._move(changed[0], code)
-            else:
-                goes_on = self._goes_on(before, code)
-                self._show_all(changed, code, goes_on)
-            if self._tails:
-                self._added_by_tails = self._tails.along(code, goes_on)
             self._earlier = before
         self._code = code
-        return self._shown + self._added_by_tails if self._tails else self._shown.copy()
+        return self._shown.copy()
 
     def _goes_on(self, before: np.ndarray | None, code: np.ndarray) -> bool:
         """Whether this step goes on along the last one's line, other than straight back to where that came from."""

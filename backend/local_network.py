@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The `local` preset in NumPy: parts decoded locally, encoded jointly.
 
-Decoder: x = mu + sum_k (1 + sum_j s_kj(z) w_j) B_k z_k + sum_k B'_k (T z)_k + R(z), where B_k are local bases (a PCA
-of training displacements weighted by sqrt(w_k)), s moves borders (`borders.py`), B' and T say what the code has no
-room for (`tails.py`) and R is a sum of small blocks. A block sees the codes of one part or of two neighbouring parts
-and adds coefficients(z) * basis on the vertices that these parts share. But for the tails no code acts outside its
-region.
+Decoder: x = mu + sum_k (1 + sum_j s_kj(z) w_j) B_k z_k + R(z), where B_k are local bases (a PCA of training
+displacements weighted by sqrt(w_k)), s moves borders (`borders.py`) and R is a sum of small blocks. A block sees the
+codes of one part or of two neighbouring parts and adds coefficients(z) * basis on the vertices that these parts share,
+so a code cannot act outside its region.
 
-Encoder: the joint MAP code under a unit Gaussian prior, z = (A M A^T + sigma_n^2 I)^-1 A M (x - mu - N(z)), A z being
-all that is linear in the decoder and N(z) the rest, solved by fixed-point iteration from N = 0; M holds the vertices'
-share of the surface area.
+Encoder: the joint MAP code under a unit Gaussian prior, z = (B M B^T + sigma_n^2 I)^-1 B M (x - mu - N(z)), N being
+all that is not linear in the decoder, solved by fixed-point iteration from N = 0; M holds the vertices' share of the
+surface area.
 """
 
 from __future__ import annotations
@@ -21,11 +20,10 @@ import numpy as np
 
 from .borders import BorderShift, border_pairs
 from .errors import LwaeError
-from .local_arrays import check_shapes, part_arrays, residual_arrays, tail_arrays
+from .local_arrays import check_shapes, part_arrays, residual_arrays
 from .local_drag import Drag
 from .model import FaceModel
 from .residual_blocks import ResidualBlock
-from .tails import Tails
 
 # The area weights of all vertices add up to this, so that sigma_n means the same on every mesh.
 REFERENCE_VERTICES = 4096
@@ -41,34 +39,19 @@ def require_local(model: FaceModel) -> None:
         raise LwaeError(f"The model {model.name!r} has no linear bases; this needs one of the preset local.")
 
 
-def linear_bases(model: FaceModel) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """All that is linear in the decoder: A = lift . bases.
-
-    Returns:
-        Vertices [n] and basis float32 [Z, n, 3] of each part, then of each tail, R vectors in all; and lift, float64
-        [D, R]: what each number of a code counts for each of them.
+def linear_gram(model: FaceModel) -> np.ndarray:
+    """B M B^T of the stacked part bases, float64 [D, D]: area-weighted inner products, mm^2.
 
     Raises:
         LwaeError: when the model is of another preset.
     """
     require_local(model)
-    tails, matrix = tail_arrays(model)
     parts = [part_arrays(model, k) for k in range(model.part_count)]
-    return [*parts, *tails], np.concatenate([np.eye(model.code_size), matrix.T], axis=1)
-
-
-def linear_gram(model: FaceModel) -> np.ndarray:
-    """A M A^T, float64 [D, D]: area-weighted inner products of what the numbers of a code move, mm^2.
-
-    Raises:
-        LwaeError: when the model is of another preset.
-    """
-    bases, lift = linear_bases(model)
-    return lift @ gram_matrix(bases, model.network["mass"]) @ lift.T
+    return gram_matrix(parts, model.network["mass"])
 
 
 def encoder_gram(model: FaceModel) -> np.ndarray:
-    """What the closed-form encoder inverts: A M A^T + sigma_n^2 I, float64 [D, D].
+    """What the closed-form encoder inverts: B M B^T + sigma_n^2 I, float64 [D, D].
 
     Raises:
         LwaeError: when the model is of another preset, or its bases are not finite.
@@ -83,20 +66,19 @@ def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """What the encoder needs besides the bases.
 
     Returns:
-        What makes closed-form codes of inner products with all of `linear_bases`, float64 [R, D], and the codes that
-        the closed form finds for each residual basis vector, float32 [all blocks' coefficients, D], and for each row of
-        w_j B_k of each entry (k, j) of `borders.border_pairs`, in their order, float32 [all, D]: with them the
-        fixed-point iteration stays in code space.
+        (B M B^T + sigma_n^2 I)^-1, float64 [D, D], and the codes that the closed form finds for each residual basis
+        vector, float32 [all blocks' coefficients, D], and for each row of w_j B_k of each entry (k, j) of
+        `borders.border_pairs`, in their order, float32 [all, D]: with them the fixed-point iteration stays in code
+        space.
     """
-    bases, lift = linear_bases(model)
-    parts = bases[: model.part_count]
+    parts = [part_arrays(model, k) for k in range(model.part_count)]
     mass = model.network["mass"]
-    solver = np.linalg.solve(encoder_gram(model), lift).T
+    inverse = np.linalg.inv(encoder_gram(model))
 
     def found_codes(vectors: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         rows = [np.zeros((0, model.code_size))]
         for vector in vectors:
-            rows.append(np.concatenate([inner_products(vector, basis, mass) for basis in bases], axis=1) @ solver)
+            rows.append(np.concatenate([inner_products(vector, part, mass) for part in parts], axis=1) @ inverse)
         return np.concatenate(rows).astype(np.float32)
 
     blocks = [residual_arrays(model, index) for index in range(len(model.header["network"]["residuals"]))]
@@ -105,7 +87,7 @@ def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
         (parts[k][0], parts[k][1] * model.weights[j, parts[k][0], None].astype(np.float32))
         for k, j in border_pairs(model)
     ]
-    return solver, found_codes(residuals), found_codes(shifts)
+    return inverse, found_codes(residuals), found_codes(shifts)
 
 
 def gram_matrix(bases: list[tuple[np.ndarray, np.ndarray]], mass: np.ndarray) -> np.ndarray:
@@ -155,7 +137,6 @@ class LocalNumpy:
         parts = [part_arrays(model, k) for k in range(model.part_count)]
         self.vertices = [vertices for vertices, _ in parts]
         self.bases = [basis.reshape(len(basis), -1) for _, basis in parts]
-        self.tails = Tails(model)
         self.residuals = [ResidualBlock(model, index) for index in range(len(config["residuals"]))]
         self.shift = BorderShift(model, parts) if border_pairs(model) else None
 
@@ -171,13 +152,10 @@ class LocalNumpy:
         """Codes [B, D] to vertices [N, 3, B]: with the faces last, the vertices of a term are long rows in memory."""
         fields = np.repeat(self.model.mean[:, :, None], len(codes), axis=2)
         amounts = self.shift.amounts(codes) if self.shift else None
-        of_tails = (codes @ self.tails.lift).T
         for k, (vertices, basis) in enumerate(zip(self.vertices, self.bases, strict=True)):
             term = (basis.T @ codes[:, self.model.part_slice(k)].T).reshape(len(vertices), 3, len(codes))
             if self.shift:
                 self.shift.apply(term, amounts, k)
-            if self.tails:
-                term += (self.tails.bases[k].T @ of_tails[self.tails.runs[k]]).reshape(term.shape)
             fields[vertices] += term
         for block in self.residuals:
             term = block.basis.T @ block.coefficients(codes).T
@@ -194,16 +172,14 @@ class LocalNumpy:
 
     def encode(self, vertices: np.ndarray) -> np.ndarray:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D]."""
-        solver, residual_codes, shift_codes = self._encoder_matrices
+        inverse_gram, residual_codes, shift_codes = self._encoder_matrices
         # In float64: neighbouring bases are alike, so their Gram matrix is badly conditioned.
         weighted = (vertices - self.model.mean).astype(np.float64) * self.model.network["mass"][:, None]
         projected = [
             _rows(np.take(weighted, own, axis=1)) @ basis.T
-            for own, basis in zip(
-                [*self.vertices, *self.tails.vertices], [*self.bases, *self.tails.bases], strict=True
-            )
+            for own, basis in zip(self.vertices, self.bases, strict=True)
         ]
-        closed_form = (np.concatenate(projected, axis=1) @ solver).astype(np.float32)
+        closed_form = (np.concatenate(projected, axis=1) @ inverse_gram).astype(np.float32)
         codes = closed_form
         for _ in range(self.iterations if self.residuals or self.shift else 0):
             found = closed_form.copy()

@@ -40,7 +40,7 @@ class Slopes(Protocol):
 
 
 class LocalSlopes:
-    """Of the `local` preset: bases of parts, tails and residual blocks stay, and only the blocks' slopes change.
+    """Of the `local` preset: bases of parts and residual blocks stay, and only the blocks' slopes change.
 
     Exact where borders do not move (`borders.py`), as on a real face; elsewhere near enough for steps whose length is
     tried.
@@ -53,17 +53,14 @@ class LocalSlopes:
         """
         network = LocalNumpy(model)
         self._model, self._axes, self._blocks = model, axes, network.residuals
-        self._tails = network.tails.lift.T.astype(np.float64)
         flat = zip(network.vertices, network.bases, strict=True)
-        tails = zip(network.tails.vertices, network.tails.bases, strict=True)
-        bases = [*flat, *tails, *((block.vertices, block.basis) for block in network.residuals)]
-        self._bases = [(vertices, basis.reshape(len(basis), len(vertices), 3)) for vertices, basis in bases]
+        bases = [*flat, *((block.vertices, block.basis) for block in network.residuals)]
+        self._bases = [(vertices, basis.reshape(len(basis), -1, 3)) for vertices, basis in bases]
         self._links: list[tuple[slice, slice, np.ndarray]] = []  # coefficients, the code of a part, their slopes
         self._mass, self._gram = np.empty(0), np.empty(0)
 
     def renew(self, code: np.ndarray) -> None:
-        end = len(code) + len(self._tails)
-        self._links = [(slice(len(code), end), slice(0, len(code)), self._tails)]
+        self._links, end = [], len(code)
         for block in self._blocks:
             jacobian, column = block.jacobian(code), 0
             start, end = end, end + len(jacobian)
@@ -81,8 +78,7 @@ class LocalSlopes:
     def project(self, fields: np.ndarray, mass: np.ndarray) -> np.ndarray:
         weighted = fields * mass[:, None]
         products = [
-            weighted[:, own].reshape(len(fields), -1) @ basis.reshape(len(basis), 3 * len(own)).T
-            for own, basis in self._bases
+            weighted[:, own].reshape(len(fields), -1) @ basis.reshape(len(basis), -1).T for own, basis in self._bases
         ]
         return self._chain(np.concatenate(products, axis=1)) @ self._axes
 
@@ -109,7 +105,7 @@ class LocalSlopes:
         result, start = np.zeros((count, self._model.vertex_count, 3), dtype=np.float32), 0
         for own, basis in self._bases:
             part = coefficients[start : start + len(basis)].astype(np.float32)
-            result[:, own] += (part.T @ basis.reshape(len(basis), 3 * len(own))).reshape(count, -1, 3)
+            result[:, own] += (part.T @ basis.reshape(len(basis), -1)).reshape(count, -1, 3)
             start += len(basis)
         return result
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from .errors import LwaeError
-from .local_network import encoder_gram, inner_products, linear_bases
+from .local_arrays import part_arrays
+from .local_network import encoder_gram, inner_products
 from .model import FaceModel
 from .synthesis import ASYMMETRY, face_rng
 
@@ -163,11 +164,11 @@ def mirror_matrix(model: FaceModel, image: np.ndarray) -> np.ndarray:
         LwaeError: when the model is not of the preset local.
     """
     gram = encoder_gram(model)
-    bases, lift = linear_bases(model)
-    across = [(image[vertices], basis * SIGNS) for vertices, basis in bases]
+    parts = [part_arrays(model, k) for k in range(model.part_count)]
+    across = [(image[vertices], basis * SIGNS) for vertices, basis in parts]
     mass = model.network["mass"]
-    products = np.block([[inner_products(own, other, mass) for other in across] for own in bases])
-    return np.linalg.solve(gram, lift @ products @ lift.T)
+    products = np.block([[inner_products(part, other, mass) for other in across] for part in parts])
+    return np.linalg.solve(gram, products)
 
 
 def odd_code(model: FaceModel, matrix: np.ndarray, code: np.ndarray) -> np.ndarray:

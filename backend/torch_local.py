@@ -9,10 +9,9 @@ from torch import nn
 from torch.nn import functional
 
 from .borders import DIRECTIONS, border_columns, border_energies, border_pairs, border_strength
-from .local_arrays import part_arrays, residual_arrays, tail_arrays
+from .local_arrays import part_arrays, residual_arrays
 from .local_network import encoder_matrices
 from .model import FaceModel
-from .residual_blocks import slices
 
 GRADIENT_STEPS = 2  # of the encoder's iteration that gradients pass through.
 NO_FLOAT64 = ("mps",)  # Kinds of devices; for these the processor computes what needs it.
@@ -93,7 +92,7 @@ class LocalNetwork(nn.Module):
         self.register_buffer("mean", torch.as_tensor(model.mean), persistent=False)
         mass = torch.as_tensor(model.network["mass"], dtype=torch.float64)
         self.register_buffer("mass", _bits(mass), persistent=False)
-        names = "solver", "residual_codes", "shift_codes"
+        names = "inverse_gram", "residual_codes", "shift_codes"
         for name, matrix in zip(names, encoder_matrices(model), strict=True):
             self.register_buffer(name, _bits(torch.as_tensor(matrix)), persistent=False)
         parts = [part_arrays(model, k) for k in range(model.part_count)]
@@ -101,12 +100,6 @@ class LocalNetwork(nn.Module):
             basis = torch.as_tensor(basis).reshape(len(basis), -1)
             self.register_buffer(f"basis{k}", basis, persistent=False)
             self.register_buffer(f"vertices{k}", torch.as_tensor(vertices).long(), persistent=False)
-        tails, matrix = tail_arrays(model)
-        self.tail_runs = slices(len(basis) for _, basis in tails)
-        self.register_buffer("lift", torch.as_tensor(matrix.T.copy()), persistent=False)
-        for k, (_, basis) in enumerate(tails):
-            basis = torch.as_tensor(basis).reshape(len(basis), 3 * basis.shape[1])
-            self.register_buffer(f"tail{k}", basis, persistent=False)
         self.shift = BorderShift(model, parts) if border_pairs(model) else None
         columns = np.arange(model.code_size)
         self.residuals = nn.ModuleList(
@@ -122,13 +115,10 @@ class LocalNetwork(nn.Module):
         """Codes [B, D] to vertices [B, N, 3] in mm."""
         result = self.mean.repeat(len(codes), 1, 1)
         amounts = self.shift.amounts(codes) if self.shift else None
-        of_tails = codes @ self.lift
         for k, columns in enumerate(self.part_slices):
             term = (codes[:, columns] @ self.get_buffer(f"basis{k}")).reshape(len(codes), -1, 3)
             if self.shift:
                 term = term * self.shift.factor(amounts, k)
-            if of_tails.shape[1]:
-                term = term + (of_tails[:, self.tail_runs[k]] @ self.get_buffer(f"tail{k}")).reshape(term.shape)
             result.index_add_(1, self.get_buffer(f"vertices{k}"), term)
         for block in self.residuals:
             result.index_add_(1, block.vertices, block(codes))
@@ -138,14 +128,13 @@ class LocalNetwork(nn.Module):
         """Vertices [B, N, 3] in mm, in the model's frame, to codes [B, D]."""
         # In float64 as in NumPy: neighbouring bases are alike, so their Gram matrix is badly conditioned.
         exact = "cpu" if vertices.device.type in NO_FLOAT64 else vertices.device
-        mass, solver = (bits.to(exact).view(torch.float64) for bits in (self.mass, self.solver))
+        mass, inverse_gram = (bits.to(exact).view(torch.float64) for bits in (self.mass, self.inverse_gram))
         weighted = (vertices - self.mean).to(exact).double() * mass[:, None]
-        of_parts, of_tails = [], []
+        projected = []
         for k in range(len(self.part_slices)):
             own = weighted.index_select(1, self.get_buffer(f"vertices{k}").to(exact)).flatten(1)
-            of_parts.append(own @ self.get_buffer(f"basis{k}").to(exact).double().T)
-            of_tails.append(own @ self.get_buffer(f"tail{k}").to(exact).double().T)
-        closed_form = (torch.cat([*of_parts, *of_tails], dim=1) @ solver).to(vertices.dtype).to(vertices.device)
+            projected.append(own @ self.get_buffer(f"basis{k}").to(exact).double().T)
+        closed_form = (torch.cat(projected, dim=1) @ inverse_gram).to(vertices.dtype).to(vertices.device)
         iterations = self.iterations if len(self.residuals) or self.shift else 0
         codes = closed_form
         # Steps shrink what came before them, and so its gradient.

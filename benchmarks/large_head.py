@@ -58,16 +58,14 @@ def refined(model: FaceModel, count: int) -> FaceModel:
     network = dict(model.network)
     mass = spread(model.network["mass"])
     network["mass"] = (mass * (model.network["mass"].sum() / mass.sum())).astype(np.float32)
-    for name in [name.removesuffix("/vertices") for name in network if name.endswith("/vertices")]:
-        vertices, there = network[f"{name}/vertices"], np.zeros((model.vertex_count, 1), dtype=np.float32)
-        there[vertices] = 1
-        network[f"{name}/vertices"] = own = np.flatnonzero(spread(there)).astype(np.int32)
-        # Tails stand on the vertices of their parts.
-        for title in {f"{name}/basis", f"{name.replace('part', 'tail')}/basis"} & network.keys():
-            basis = network[title]
-            rows = np.zeros((model.vertex_count, len(basis), 3), dtype=np.float32)
-            rows[vertices] = basis.transpose(1, 0, 2)
-            network[title] = np.ascontiguousarray(spread(rows)[own].transpose(1, 0, 2)).astype(basis.dtype)
+    for name in [name.removesuffix("vertices") for name in network if name.endswith("/vertices")]:
+        basis = network[f"{name}basis"]
+        rows = np.zeros((model.vertex_count, len(basis), 3), dtype=np.float32)
+        rows[network[f"{name}vertices"]] = basis.transpose(1, 0, 2)
+        rows = spread(rows)
+        own = np.flatnonzero(rows.any(axis=(1, 2))).astype(np.int32)
+        network[f"{name}vertices"] = own
+        network[f"{name}basis"] = np.ascontiguousarray(rows[own].transpose(1, 0, 2)).astype(basis.dtype)
     return dataclasses.replace(
         model,
         header={**model.header, "name": f"{model.name}, {count} vertices"},

@@ -45,13 +45,8 @@ def toy_model(
     residuals: bool = True,
     border_strength: float | None = None,
     sharpness: float = 1.5,
-    tails: int = 0,
 ) -> FaceModel:
-    """A sphere whose parts are horizontal bands with smooth borders; preset `local`, linear without residuals.
-
-    Args:
-        tails: components of each part that the code has no room for.
-    """
+    """A sphere whose parts are horizontal bands with smooth borders; preset `local`, linear without residuals."""
     if border_strength is None:
         border_strength = 0.8 if residuals else 0.0
     rng = np.random.default_rng(seed)
@@ -85,12 +80,6 @@ def toy_model(
         }
         network.update({f"residual{index}/{name}": array for name, array in arrays.items()})
     d = parts * code_size
-    if tails:
-        more = np.random.default_rng([seed, 1])  # The rest of the model is the same with and without.
-        for k in range(parts):
-            basis = 0.2 * more.normal(size=(tails, len(network[f"part{k}/vertices"]), 3))
-            network[f"tail{k}/basis"] = basis.astype(np.float16)
-        network["tails/map"] = more.normal(size=(parts * tails, d)).astype(np.float32)
     factors = rng.normal(size=(d, d)) / np.sqrt(d)
     controls = []
     for k in range(parts):

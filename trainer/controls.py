@@ -3,8 +3,8 @@
 
 First geometric ones, fitted by regression: size along each axis and place of the part, measured on its region. A
 control changes its own measure and, as the regression is on all measures at once, leaves the part's others alone.
-Then principal components of what the geometric ones leave ("Shape 1", "Shape 2", ...). Those of the whole face, from
-labels, are in `whole_controls`.
+Then principal components of what the geometric ones leave ("Shape 1", "Shape 2", ...), of the surface and not of codes,
+whose numbers do not say how far they move it. Those of the whole face, from labels, are in `whole_controls`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def fit_controls(decoder: Decoder, codes: np.ndarray) -> list[Control]:
 
 
 def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) -> list[Control]:
-    measures = region_measures(decoder.model, part, name)
-    jacobian = _measure_jacobian(decoder, part, measures)
+    measures, fields = region_measures(decoder.model, part, name), _fields(decoder, part)
+    jacobian = np.stack([measure.gradient.ravel() for measure in measures]) @ fields.T
     values = codes @ jacobian.T
     spread = values.std(axis=0)
     kept = [i for i in range(len(measures)) if spread[i] >= LEAST_SPREAD_MM]
@@ -63,14 +63,34 @@ def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) ->
         for i, direction in zip(kept, directions, strict=True)
     ]
     rest = codes - codes @ np.linalg.pinv(directions) @ directions if len(directions) else codes
-    _, deviations, axes = np.linalg.svd(rest / np.sqrt(len(rest)), full_matrices=False)
-    for index in range(min(SHAPES, codes.shape[1] - len(kept), int((deviations > 1e-3 * deviations[0]).sum()))):
-        axis = axes[index] * np.sign(axes[index][np.abs(axes[index]).argmax()])
+    count = min(SHAPES, codes.shape[1] - len(kept))
+    for index, direction in enumerate(_principal_directions(rest, fields * _roots(decoder.model), count)):
         description = f"Principal shape variation {index + 1} of the {name} that the sliders above do not cover"
-        controls.append(
-            Control(f"Shape {index + 1}", part, (axis * deviations[index]).astype(np.float32), description)
-        )
+        controls.append(Control(f"Shape {index + 1}", part, direction.astype(np.float32), description))
     return controls
+
+
+def _principal_directions(codes: np.ndarray, fields: np.ndarray, count: int) -> np.ndarray:
+    """Where codes lie when one of the principal components of what they show is one standard deviation, [count, Z_k].
+
+    Args:
+        codes: [S, Z_k], of mean 0.
+        fields: what a unit of each number shows, [Z_k, M].
+        count: of components at most; those of next to nothing are left out.
+    """
+    values, axes = np.linalg.eigh((fields @ fields.T).astype(np.float64))
+    root = (axes * np.sqrt(np.maximum(values, 0))) @ axes.T
+    _, deviations, axes = np.linalg.svd(codes @ root / np.sqrt(len(codes)), full_matrices=False)
+    kept = [index for index in range(min(count, len(axes))) if deviations[index] > 1e-3 * deviations[0]]
+    # The regression of codes on a component's score.
+    result = [codes.T @ (codes @ root @ axes[index]) / (len(codes) * deviations[index]) for index in kept]
+    result = [direction * np.sign(direction[np.abs(direction).argmax()]) for direction in result]
+    return np.reshape(result, (len(kept), codes.shape[1]))
+
+
+def _roots(model: FaceModel) -> np.ndarray:
+    """Square root of what each coordinate counts, float32 [3N]."""
+    return np.sqrt(np.repeat(model.network.get("mass", np.ones(model.vertex_count)), 3)).astype(np.float32)
 
 
 def region_measures(model: FaceModel, part: int, name: str) -> list[Measure]:
@@ -115,17 +135,16 @@ def _sides(mean: np.ndarray, weight: np.ndarray) -> list[np.ndarray]:
     return [np.ones(len(x))]
 
 
-def _measure_jacobian(decoder: Decoder, part: int, measures: list[Measure]) -> np.ndarray:
-    """Change of each measure for a unit of each code of the part around the mean face, float64 [M, Z_k]."""
+def _fields(decoder: Decoder, part: int) -> np.ndarray:
+    """What a unit of each number of the part's code moves around the mean face, float32 [Z_k, 3N] mm."""
     model = decoder.model
     columns = np.arange(model.code_size)[model.part_slice(part)]
-    gradients = np.stack([measure.gradient.ravel() for measure in measures])
-    result = np.empty((len(measures), len(columns)))
+    result = np.empty((len(columns), 3 * model.vertex_count), dtype=np.float32)
     for start in range(0, len(columns), 16):
         some = columns[start : start + 16]
         probe = np.zeros((2 * len(some), model.code_size), dtype=np.float32)
         probe[np.arange(len(some)), some] = PROBE
         probe[len(some) + np.arange(len(some)), some] = -PROBE
         faces = decoder.decode(probe).reshape(len(probe), -1)
-        result[:, start : start + len(some)] = gradients @ ((faces[: len(some)] - faces[len(some) :]) / (2 * PROBE)).T
+        result[start : start + len(some)] = (faces[: len(some)] - faces[len(some) :]) / (2 * PROBE)
     return result

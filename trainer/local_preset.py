@@ -19,8 +19,6 @@ DEFAULTS = {
     "encoder_iterations": 8,
     "border_strength": 0.75,
     "refit": 2,
-    "tails": 0,
-    "tail_leak": 0.0003,
     "hidden": 128,
     "coefficients": 32,
     "borders": 16,

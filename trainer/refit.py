@@ -28,16 +28,13 @@ PENALTIES = (0.2, 1.0)
 
 def refit(
     model: FaceModel, displacements: np.ndarray, rounds: int, image: np.ndarray | None = None
-) -> tuple[FaceModel, np.ndarray]:
+) -> FaceModel:
     """The model with bases that leave less of faces that they were not fitted to; as it is where none do.
 
     Args:
         displacements: float32 [S, N, 3] mm, of the training faces; becomes what the model leaves of them.
         rounds: of finding codes with the bases so far, and bases for these codes.
         image: int [N], the mirror image of each vertex, if mirrored faces count too.
-
-    Returns:
-        The model, and its codes of the training faces, float32 [S, D].
     """
     codes = leave_residual(model, displacements)
     for _ in range(rounds):
@@ -47,7 +44,7 @@ def refit(
         give_back(model, displacements, codes)
         model = better
         codes = leave_residual(model, displacements)
-    return model, codes
+    return model
 
 
 def leave_residual(model: FaceModel, displacements: np.ndarray) -> np.ndarray:

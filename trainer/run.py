@@ -39,7 +39,6 @@ from .datasets.dataset import Dataset, load_dataset
 from .latent import fit_latent
 from .mirror import find_image, symmetric_mean
 from .refit import refit
-from .tails import with_tails
 from .weights.seams import symmetric_weights
 from .weights.weights_file import load_weights, weights_command
 
@@ -296,9 +295,7 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     )
     if config["preset"] == "paper":
         return model  # The codes of a random network say nothing of the faces: no prior, no controls yet.
-    model, codes = refit(model, faces, config["refit"], image)  # and from here on what is left of the faces
-    if config["tails"]:
-        model = with_tails(model, faces, codes, config["tails"], config["tail_leak"], image)
+    model = refit(model, faces, config["refit"], image)  # and from here on what is left of the faces
     model = _with_residual_blocks(model, faces, config, image)
     del faces
     return fit_latent(model, dataset, image)

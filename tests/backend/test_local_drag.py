@@ -23,7 +23,6 @@ MODELS = {
     "borders that stay": lambda: toy_model(border_strength=0),
     "linear": lambda: toy_model(residuals=False),
     "five parts": lambda: toy_model(parts=5, seed=2),
-    "tails": lambda: toy_model(tails=2),
     "foreign": foreign_model,
     "bundled": lambda: load_model(DEFAULT),
 }

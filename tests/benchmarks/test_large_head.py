@@ -11,7 +11,7 @@ from tests.toy import toy_model
 
 @pytest.fixture(scope="module")
 def models() -> tuple[FaceModel, FaceModel]:
-    small = toy_model(border_strength=0, tails=2)  # borders weigh vertices by their number
+    small = toy_model(border_strength=0)  # borders weigh vertices by their number
     return small, refined(small, 1234)
 
 

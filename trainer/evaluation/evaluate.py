@@ -37,8 +37,8 @@ class Family:
         closed_forms: names of baselines; the best is compared with the trained columns.
         own_closed_forms: those of them with the reference's own weights.
         candidates: the closed forms that were tried, JSON-able.
-        unlearned: the reference without its trained blocks, but with its tails and moving borders; none of a preset
-            that is nothing without them.
+        unlearned: the reference without its trained blocks, but with bases fitted to each other and moving borders;
+            none of a preset that is nothing without them.
     """
 
     reference: FaceModel

@@ -42,13 +42,17 @@ class Moments:
         self.together = (np.outer(signs, signs) >= 0) * (z.T @ z) / len(z)
         self.apart = (parts[:, None] == parts) * self.together
 
-    def solve(self, products: np.ndarray, penalty: float, own: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def solve(
+        self, products: np.ndarray, penalty: float | np.ndarray, own: np.ndarray | slice = slice(None)
+    ) -> np.ndarray:
         """D^T, [d, ...], from E[z y^T], [d, ...].
 
         Args:
+            penalty: one, or one for each of the numbers, [d], the same for all of a part.
             own: the d numbers of a code that are looked at; default all.
         """
-        gram = self.together[own][:, own] + penalty * self.apart[own][:, own]
+        apart = self.apart[own][:, own]
+        gram = self.together[own][:, own] + np.broadcast_to(penalty, len(apart))[:, None] * apart
         return solve(gram, products.reshape(len(gram), -1)).reshape(products.shape)
 
 

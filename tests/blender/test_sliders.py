@@ -206,7 +206,8 @@ def test_an_update_shows_what_was_seen_and_nothing_twice(new_face, addon, model,
         mesh.lwae.sliders = "0badf00d"
         assert bpy.ops.lwae.renew_sliders() == {"FINISHED"}
         bpy.context.scene.frame_set(2)
-        assert np.abs(positions(mesh) - before).max() < (1e-6 if is_edited else 2e-4)
+        # Above the held edge of the neck a code is fitted to what is free.
+        assert np.abs(positions(mesh) - before).max() < (1e-6 if is_edited else 4e-4)
         assert mesh.lwae.whole["Weight"].locked and mesh.lwae.whole["Weight"].value
         assert not mesh.animation_data
         assert len(mesh.lwae.donors) == 1

@@ -66,7 +66,9 @@ class Seam:
         self._bends = self._natural > 1e-8 * self._natural.max()
 
     def __call__(self, model: FaceModel, codes: np.ndarray) -> float:
-        """Of a model and its codes of all training faces, float32 [S, D]."""
+        """Of a model and its codes of all training faces, float32 [S, D]; 0 where no face bends anywhere."""
+        if not self._bends.any():
+            return 0.0
         donors = donor_mixes(np.random.default_rng(0), len(codes), model.part_count)[:MIXES]
         mixed = NumpyDecoder(model).decode(mix_codes(model, codes, donors))
         rough = squared_roughness(self._laplacian, mixed, model.mean).mean(axis=0)

@@ -10,6 +10,7 @@ from backend.local_arrays import part_arrays
 from backend.numpy_decoder import NumpyDecoder
 from backend.prior import Prior
 from tests.toy import toy_model
+from trainer import refit as refit_module
 from trainer.closed_form import local_arrays
 from trainer.equivariance import parity
 from trainer.mesh.topology import triangulate
@@ -122,3 +123,36 @@ def test_noise_is_left_alone():
     model, better, left, rest = refitted(noise)
     assert better is model
     np.testing.assert_array_equal(left, rest)
+
+
+def test_it_is_as_bold_as_mixes_of_training_faces_allow(people, monkeypatch):
+    train, _ = people
+    monkeypatch.setattr("trainer.refit.MORE_BENDING", -9)
+    model, better, left, rest = refitted(train)
+    assert better is model
+    np.testing.assert_array_equal(left, rest)
+    tried = []
+    monkeypatch.setattr("trainer.refit.Seam.__call__", lambda *_: len(tried) and 9)
+    monkeypatch.setattr("trainer.refit.WAYS", ((0.2, 0.0), (0.2, 0.1)))
+    changes = refit_module._changes
+    monkeypatch.setattr(refit_module, "_changes", lambda *given: tried.append(given[3]) or changes(*given))
+    assert refitted(train)[1].network["part0/basis"] is not None and set(tried) == {(0.2, 0.0), (0.2, 0.1)}
+
+
+def test_with_a_fade_little_changes_where_a_part_ends(people, monkeypatch):
+    train, _ = people
+    changes = []
+    for way in ((0.2, 0.0), (0.2, 0.3)):
+        monkeypatch.setattr("trainer.refit.WAYS", (way,))
+        monkeypatch.setattr("trainer.refit.MORE_BENDING", 9)
+        model, better, *_ = refitted(train)
+        vertices, before = part_arrays(model, 1)
+        little = model.weights[1, vertices] < 0.3
+        changes.append(np.abs(part_arrays(better, 1)[1] - before)[:, little].mean())
+    assert 0 < changes[1] < 0.5 * changes[0]
+
+
+def test_faces_that_only_move_are_left_alone():
+    moved = np.zeros((40, 266, 3), np.float32) + np.random.default_rng(0).normal(size=(40, 1, 3)).astype(np.float32)
+    model, better, *_ = refitted(moved - moved.mean(axis=0), size=1)
+    assert misses(better, moved) <= misses(model, moved) + 1e-4

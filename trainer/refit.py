@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 # From bold to careful. A part's basis pays the penalty times 1 + (fade / w)^2 where the part's weight is w: with a fade
 # nothing jumps where a part ends.
 WAYS = ((0.2, 0.0), (0.2, 0.1), (1.0, 0.1), (5.0, 0.1))  # (penalty, fade)
-MORE_BENDING = 0.03  # The 95th percentile over vertices of the seam of mixed faces may rise so much.
+MORE_BENDING = 0.06  # The 95th percentile over vertices of the seam of mixed faces may rise so much.
 MIXES = 256
 
 

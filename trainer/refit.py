@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 # nothing jumps where a part ends.
 WAYS = ((0.2, 0.0), (0.2, 0.1), (1.0, 0.1), (5.0, 0.1))  # (penalty, fade)
 MORE_BENDING = 0.06  # The 95th percentile over vertices of the seam of mixed faces may rise so much.
-MIXES = 256
+MIXES, FEW = 256, 16
 
 
 def refit(
@@ -62,7 +62,8 @@ class Seam:
     def __init__(self, model: FaceModel, displacements: np.ndarray):
         edges = polygon_edges(model.polygon_sizes, model.polygon_vertices)
         self._laplacian = umbrella_laplacian(edges, model.vertex_count)
-        self._natural = squared_roughness(self._laplacian, displacements[:MIXES], 0 * model.mean).mean(axis=0)
+        self._mean = model.mean
+        self._natural = self._bending(model.mean + displacements[rows] for rows in self._blocks(len(displacements)))
         self._bends = self._natural > 1e-8 * self._natural.max()
 
     def __call__(self, model: FaceModel, codes: np.ndarray) -> float:
@@ -70,9 +71,19 @@ class Seam:
         if not self._bends.any():
             return 0.0
         donors = donor_mixes(np.random.default_rng(0), len(codes), model.part_count)[:MIXES]
-        mixed = NumpyDecoder(model).decode(mix_codes(model, codes, donors))
-        rough = squared_roughness(self._laplacian, mixed, model.mean).mean(axis=0)
+        mixed, decoder = mix_codes(model, codes, donors), NumpyDecoder(model)
+        rough = self._bending(decoder.decode(mixed[rows]) for rows in self._blocks(len(codes)))
         return float(np.percentile(np.sqrt(rough[self._bends] / self._natural[self._bends]), 95))
+
+
+    @staticmethod
+    def _blocks(faces: int) -> list[slice]:
+        """A few faces at a time, of those that are looked at."""
+        return [slice(start, start + FEW) for start in range(0, min(faces, MIXES), FEW)]
+
+    def _bending(self, blocks: Iterator[np.ndarray]) -> np.ndarray:
+        """Sum over faces, which come in blocks [b, N, 3], of |L (x - mean)|^2: [N]."""
+        return sum(squared_roughness(self._laplacian, block, self._mean).sum(axis=0) for block in blocks)
 
 
 def leave_residual(model: FaceModel, displacements: np.ndarray) -> np.ndarray:

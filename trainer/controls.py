@@ -88,9 +88,14 @@ def _principal_directions(codes: np.ndarray, fields: np.ndarray, count: int) -> 
     return np.reshape(result, (len(kept), codes.shape[1]))
 
 
+def _mass(model: FaceModel) -> np.ndarray:
+    """What each vertex counts, [N]; all alike in a preset that does not say."""
+    return model.network.get("mass", np.ones(model.vertex_count))
+
+
 def _roots(model: FaceModel) -> np.ndarray:
     """Square root of what each coordinate counts, float32 [3N]."""
-    return np.sqrt(np.repeat(model.network.get("mass", np.ones(model.vertex_count)), 3)).astype(np.float32)
+    return np.sqrt(np.repeat(_mass(model), 3)).astype(np.float32)
 
 
 def region_measures(model: FaceModel, part: int, name: str) -> list[Measure]:
@@ -99,7 +104,7 @@ def region_measures(model: FaceModel, part: int, name: str) -> list[Measure]:
     A size is how far the region's ends move apart, estimated by least squares over the whole region: the slope of
     the displacement along an axis times the region's extent (four standard deviations of its vertices).
     """
-    weight = model.weights[part] ** 2 * model.network.get("mass", np.full(model.vertex_count, 1.0))
+    weight = model.weights[part] ** 2 * _mass(model)
     weight = weight / weight.sum()
     sides = _sides(model.mean, weight)
     measures = []

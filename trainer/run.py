@@ -45,8 +45,7 @@ from .weights.weights_file import load_weights, weights_command
 log = logging.getLogger(__name__)
 
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
-LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")}
-LEAST |= {"batch_size": 2, "sigma_n": LEAST_SIGMA}
+LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2, "sigma_n": LEAST_SIGMA}
 MOST = {"dropout": 0.9, "border_strength": 1.0, "seed": 2**63 - 1, "latent": 4096, "order": 100}
 CHECKPOINT = {"network", "optimiser", "epoch", "batch", "sums", "history"}
 CHOICES = {"optimiser": ("adamw", "sgd"), "schedule": ("cosine", "exponential")}

@@ -16,7 +16,7 @@ from ..backend.errors import LwaeError
 from ..backend.point_cache import PointCacheWriter
 from ..chosen_path import chosen_path
 from ..properties import BESIDE_FILE
-from .common import active_face, poll_face, poll_or_redo, poll_own_data, refuses
+from .common import poll_in_object_mode, poll_or_redo, refuses
 from .stepped import Stepped
 
 MOST_KEYS = 2000
@@ -24,12 +24,7 @@ FOLDER = "a folder for the files"  # as sentences call it
 
 
 def poll_animation(cls, context) -> bool:
-    if not poll_face(cls, context):
-        return False
-    if context.mode != "OBJECT":
-        cls.poll_message_set("Switch to Object Mode to bake an animation.")
-        return False
-    return poll_own_data(cls, active_face(context))
+    return poll_in_object_mode(cls, context, "bake an animation")
 
 
 class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):

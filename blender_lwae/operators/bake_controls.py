@@ -6,7 +6,7 @@ from bpy.props import BoolProperty, CollectionProperty, EnumProperty, IntPropert
 
 from .. import bake, face, shape
 from ..backend.model import WHOLE
-from .common import active_face, poll_or_redo, poll_own_data, poll_writable_face, refuses
+from .common import active_face, poll_in_object_mode, poll_or_redo, poll_writable_face, refuses
 
 
 class LwaeBakeControl(bpy.types.PropertyGroup):
@@ -26,12 +26,7 @@ class LwaeBakePart(bpy.types.PropertyGroup):
 
 
 def poll_controls(cls, context) -> bool:
-    if not poll_writable_face(cls, context):
-        return False
-    if context.mode != "OBJECT":
-        cls.poll_message_set("Switch to Object Mode to bake a face.")
-        return False
-    return poll_own_data(cls, active_face(context))
+    return poll_in_object_mode(cls, context, "bake a face", poll_writable_face)
 
 
 class LWAE_OT_bake_controls(bpy.types.Operator):

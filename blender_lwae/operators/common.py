@@ -94,6 +94,20 @@ def poll_unlocked_face(cls, context: bpy.types.Context) -> bool:
     return True
 
 
+def poll_in_object_mode(cls, context: bpy.types.Context, purpose: str, poll: Callable = poll_face) -> bool:
+    """`poll(cls, context)`, for what needs Object Mode and changes what is the face's own.
+
+    Args:
+        purpose: for the sentence "Switch to Object Mode to ...".
+    """
+    if not poll(cls, context):
+        return False
+    if context.mode != "OBJECT":
+        cls.poll_message_set(f"Switch to Object Mode to {purpose}.")
+        return False
+    return poll_own_data(cls, active_face(context))
+
+
 def poll_or_redo(cls, context: bpy.types.Context, poll: Callable) -> bool:
     """`poll(cls, context)`, or the operator was the last one: its redo panel may be asking.
 

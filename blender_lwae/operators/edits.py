@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import bake, face, shape, sync, writer
 from ..backend.model import MM_PER_METRE
-from .common import active_face, poll_face, poll_own_data, poll_writable_face
+from .common import active_face, poll_face, poll_in_object_mode, poll_own_data, poll_writable_face
 
 
 def _poll_edited(cls, context) -> bool:
@@ -91,12 +91,7 @@ class LWAE_OT_apply(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not poll_face(cls, context):
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode to apply a face.")
-            return False
-        return poll_own_data(cls, active_face(context))
+        return poll_in_object_mode(cls, context, "apply a face")
 
     def execute(self, context):
         mesh = active_face(context)

@@ -12,7 +12,7 @@ from ..backend.errors import LwaeError
 from ..backend.model import MM_PER_METRE
 from ..viewport import circle_around, hit_face, view_under
 from . import modals
-from .common import active_face, change, poll_own_data, poll_unlocked_face
+from .common import active_face, change, poll_in_object_mode, poll_unlocked_face
 
 LEAST_RADIUS, MOST_RADIUS = 5.0, 200.0  # mm
 STEP = 1.15  # of the radius, for each turn of the wheel
@@ -78,12 +78,7 @@ class LWAE_OT_pull(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        if not poll_unlocked_face(cls, context):
-            return False
-        if context.mode != "OBJECT":
-            cls.poll_message_set("Switch to Object Mode to pull a face.")
-            return False
-        return poll_own_data(cls, active_face(context))
+        return poll_in_object_mode(cls, context, "pull a face", poll_unlocked_face)
 
     def execute(self, context):
         mesh = active_face(context)

@@ -18,7 +18,7 @@ DEFAULTS = {
     "sigma_n": 0.03,
     "encoder_iterations": 8,
     "border_strength": 0.75,
-    "refit": 2,
+    "refit": 4,
     "hidden": 128,
     "coefficients": 32,
     "borders": 16,

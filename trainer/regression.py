@@ -1,14 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Linear maps from the training faces' codes that stay good when parts come from different people.
-
-With z the codes and y what is wanted of them, D = E[y z^T] (C + penalty M)^-1 minimises
-
-    E|y - D z|^2 + penalty E|D z'|^2,
-
-z' being codes whose parts come from different people: C = E[z z^T], and M is C without what parts have to do with one
-another. People agree in hundreds of directions in which strangers' parts do not: a map without the penalty would rely
-on that, and give strangers' parts large things to cancel.
-"""
+"""What a regression of faces on the training faces' codes needs (`smooth_regression`): moments and signs."""
 
 from __future__ import annotations
 
@@ -17,7 +8,6 @@ import numpy as np
 from .equivariance import parity
 
 BLOCK = 64
-HELD_OUT = 10  # Every so many training faces judge what is fitted to the others.
 
 # Of each part or block: vertices [n] and basis [Z, n, 3].
 Bases = list[tuple[np.ndarray, np.ndarray]]
@@ -42,25 +32,6 @@ class Moments:
         self.together = (np.outer(signs, signs) >= 0) * (z.T @ z) / len(z)
         self.apart = (parts[:, None] == parts) * self.together
 
-    def solve(
-        self, products: np.ndarray, penalty: float | np.ndarray, own: np.ndarray | slice = slice(None)
-    ) -> np.ndarray:
-        """D^T, [d, ...], from E[z y^T], [d, ...].
-
-        Args:
-            penalty: one, or one for each of the numbers, [d], the same for all of a part.
-            own: the d numbers of a code that are looked at; default all.
-        """
-        apart = self.apart[own][:, own]
-        gram = self.together[own][:, own] + np.broadcast_to(penalty, len(apart))[:, None] * apart
-        return solve(gram, products.reshape(len(gram), -1)).reshape(products.shape)
-
-
-def solve(gram: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """gram^-1 products, where directions of which there is next to nothing count nothing."""
-    least = 1e-9 * np.trace(gram) / len(gram)
-    return np.linalg.solve(gram + max(least, 1e-30) * np.eye(len(gram)), products)
-
 
 def signs_of(bases: Bases, image: np.ndarray | None) -> np.ndarray:
     """Of each field 1 where it is even, -1 where it is odd, 0 where it is neither or there are no mirror images.
@@ -70,22 +41,3 @@ def signs_of(bases: Bases, image: np.ndarray | None) -> np.ndarray:
     """
     found = [None if image is None else parity(vertices, basis, image) for vertices, basis in bases]
     return np.concatenate([np.zeros(len(b)) if s is None else s for s, (_, b) in zip(found, bases, strict=True)])
-
-
-def held_out(faces: int) -> np.ndarray:
-    """Which of so many training faces judge what is fitted to the others, bool [faces]."""
-    return np.arange(faces) % HELD_OUT == HELD_OUT - 1
-
-
-def subtract(residual: np.ndarray, coefficients: np.ndarray, bases: Bases) -> None:
-    """Take fields away from displacements, float32 [S, N, 3], in place.
-
-    Args:
-        coefficients: float32 [S, of all bases].
-    """
-    starts = np.cumsum([len(basis) for _, basis in bases])[:-1]
-    for start in range(0, len(residual), BLOCK):
-        faces = slice(start, start + BLOCK)
-        for (vertices, basis), own in zip(bases, np.split(coefficients[faces], starts, axis=1), strict=True):
-            field = own @ basis.reshape(len(basis), 3 * len(vertices))
-            residual[faces, vertices] -= field.reshape(len(own), len(vertices), 3)

@@ -137,7 +137,9 @@ class Plan:
     def codes(self, start: int, stop: int) -> np.ndarray:
         """Codes of faces start..stop-1, float32 [stop - start, D]."""
         if not self.combines:
-            return np.stack([self._random(index) for index in range(start, stop)])
+            if set(self.parts) in (set(), set(range(self.model.part_count))):
+                return self._whole_faces(start, stop)
+            return np.stack([self._some_parts(index) for index in range(start, stop)])
         whole = cache(self._whole)
         result = np.empty((stop - start, self.model.code_size), dtype=np.float32)
         for row, index in zip(result, range(start, stop), strict=True):
@@ -150,9 +152,18 @@ class Plan:
     def _whole(self, stream: int, index: int) -> np.ndarray:
         return self.model.prior.sample(face_rng(self.seed, index, stream), 1, self.strength)[0]
 
-    def _random(self, index: int) -> np.ndarray:
-        parts, rng = self.parts or range(self.model.part_count), face_rng(self.seed, index)
-        return sample_parts(self.model, self.model.prior.mean, parts, rng, self.strength)
+    def _whole_faces(self, start: int, stop: int) -> np.ndarray:
+        """Blocks are drawn whole, since a row's rounding depends on its place in the product."""
+        first = start - start % BLOCK
+        blocks = [
+            self.model.prior.sample_each((face_rng(self.seed, block + row) for row in range(BLOCK)), self.strength)
+            for block in range(first, stop, BLOCK)
+        ]
+        return np.concatenate(blocks)[start - first : stop - first]
+
+    def _some_parts(self, index: int) -> np.ndarray:
+        rng = face_rng(self.seed, index)
+        return sample_parts(self.model, self.model.prior.mean, self.parts, rng, self.strength)
 
 
 def block_ranges(count: int, shard: int = 0, shards: int = 1) -> Iterator[tuple[int, int]]:

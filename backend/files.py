@@ -45,17 +45,24 @@ def _refusal(path: Path, error: OSError) -> LwaeError:
     """What the operating system says, and what to do."""
     remedies = [text for text, numbers in REMEDIES.items() if error.errno in numbers]
     remedy = remedies[0] if remedies else "free some space or choose another folder"
-    return LwaeError(f"Cannot write {path}: {error.strerror or error}; {remedy}.")
+    reason = error.strerror or str(error).strip().removeprefix("Error: ")  # The latter as Blender says it.
+    return LwaeError(f"Cannot write {path}: {reason}; {remedy}.")
 
 
 @contextlib.contextmanager
-def atomic_write(
-    path: str | os.PathLike, mode: str = "wb", durable: bool = True, **open_options
-) -> Iterator[IO]:
-    """Open a file that appears at `path` only once it is complete and, if `durable`, on disk.
+def refusals(path: Path) -> Iterator[None]:
+    """What the system refuses in this block, told as a sentence about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise _refusal(path, error) from error
 
-    The content goes to a file beside `path`, which is renamed over it at the end; when anything fails, `path`
-    is as it was and the file beside it is gone.
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """For what writes a file by its name: yields a name beside `path`, which is renamed over it at the end.
+
+    When anything fails, `path` is as it was and the file beside it is gone.
 
     Raises:
         LwaeError: when `path` has no name, or the system refuses (no space, no permission, no such folder).
@@ -63,18 +70,44 @@ def atomic_write(
     path = Path(path)
     beside = _beside(path)
     try:
-        try:
-            with open(beside, mode, **open_options) as stream:
-                yield stream
-                if durable:
-                    stream.flush()
-                    os.fsync(stream.fileno())
+        with refusals(path):
+            yield beside
             os.replace(beside, path)
-        except OSError as error:
-            raise _refusal(path, error) from error
     finally:
         with contextlib.suppress(OSError):  # Gone already, or never there: what is wrong has been said.
             beside.unlink()
+
+
+@contextlib.contextmanager
+def atomic_write(
+    path: str | os.PathLike, mode: str = "wb", durable: bool = True, **open_options
+) -> Iterator[IO]:
+    """Open a file that appears at `path` only once it is complete and, if `durable`, on disk; see `atomic_path`."""
+    with atomic_path(path) as beside, open(beside, mode, **open_options) as stream:
+        yield stream
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def made_folder(path: str | os.PathLike) -> Iterator[None]:
+    """Make a folder and those above it; the ones that were not there go again when the block fails and they are empty.
+
+    Raises:
+        LwaeError: when the system refuses.
+    """
+    path, missing = Path(path), []
+    try:
+        with refusals(path):
+            missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+            path.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # Not empty.
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager
@@ -90,11 +123,9 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     beside = _beside(path)
     try:
         shutil.rmtree(beside, ignore_errors=True)
-        try:
+        with refusals(path):
             beside.mkdir(parents=True)
             yield beside
             beside.rename(path)
-        except OSError as error:
-            raise _refusal(path, error) from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)

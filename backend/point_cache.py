@@ -10,6 +10,8 @@ from types import TracebackType
 
 import numpy as np
 
+from .files import refusals
+
 HEADER = struct.Struct("<12siiffi")  # Magic, version, points, first frame, frames per sample, samples.
 MAGIC = b"POINTCACHE2\0"
 
@@ -23,12 +25,16 @@ class PointCacheWriter:
         start: frame of the first sample.
         step: frames from sample to sample.
         samples: how many there will be.
+
+    Raises:
+        LwaeError: here and in all it does, when the system refuses (no space, no permission, no such folder).
     """
 
     def __init__(self, path: str | Path, points: int, start: float, step: float, samples: int):
         self.path, self.points, self.samples, self.written = Path(path), points, samples, 0
         self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        self._file = open(self._part, "wb")
+        with refusals(self.path):
+            self._file = open(self._part, "wb")
         self._file.write(HEADER.pack(MAGIC, 1, points, start, step, samples))
 
     def write(self, positions: np.ndarray) -> None:
@@ -36,7 +42,8 @@ class PointCacheWriter:
         positions = np.ascontiguousarray(positions, dtype="<f4")
         if positions.shape != (self.points, 3):
             raise ValueError(f"{positions.shape} positions in a cache of {self.points} points")
-        self._file.write(positions.tobytes())
+        with refusals(self.path):
+            self._file.write(positions.tobytes())
         self.written += 1
 
     def __enter__(self) -> PointCacheWriter:
@@ -46,9 +53,10 @@ class PointCacheWriter:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._file.close()  # Fails on a full disk.
-            if kind is None and self.written == self.samples:
-                os.replace(self._part, self.path)
+            with refusals(self.path):
+                self._file.close()  # Fails on a full disk.
+                if kind is None and self.written == self.samples:
+                    os.replace(self._part, self.path)
         finally:
             self._part.unlink(missing_ok=True)
 

@@ -85,3 +85,22 @@ def fit_similarity(
     if scale is None:
         scale = float(np.sum(rotation.T * covariance) / np.sum(share * np.sum(centred**2, axis=1)))
     return Similarity(scale, rotation, target_centre - scale * (rotation @ source_centre))
+
+
+def exact_map(source: np.ndarray, target: np.ndarray) -> np.ndarray | Similarity | None:
+    """How a shape was moved as a whole, to the precision of float32.
+
+    Args:
+        source, target: [N, 3], finite, not in one plane.
+
+    Returns:
+        A similarity where one does it; else the affine map, float64 [4, 3], that takes [x, y, z, 1] to the target; None
+        where the shape itself is another one.
+    """
+    tolerance = 8 * np.finfo(np.float32).eps * np.abs(target).max()
+    extended = np.column_stack((np.asarray(source, dtype=np.float64), np.ones(len(source))))
+    affine = np.linalg.solve(extended.T @ extended, extended.T @ target)
+    if np.abs(extended @ affine - target).max() > tolerance:
+        return None
+    similarity = fit_similarity(extended[:, :3], target, np.ones(len(source)))
+    return similarity if np.abs(similarity.apply(source) - target).max() <= tolerance else affine

@@ -17,7 +17,8 @@ import numpy as np
 from . import animation, models, shape, writer
 from .backend.controls import part_controls, read_whole, split_code
 from .backend.errors import LwaeError
-from .backend.model import WHOLE, FaceModel
+from .backend.model import MM_PER_METRE, WHOLE, FaceModel
+from .backend.similarity import Similarity, exact_map
 
 # The artist's own edit, kept on top of what the sliders say: metres, by vertex.
 OFFSET = "lwae_offset"
@@ -26,10 +27,14 @@ ONE_REDRAW = 0.05  # seconds
 
 
 class Trouble(NamedTuple):
-    """Why a face is not written now: MODEL, SLIDERS, EDIT_MODE, TOPOLOGY or EDITED, and the sentence for it."""
+    """Why a face is not written now: MODEL, SLIDERS, MODE, TOPOLOGY or EDITED, and the sentence for it.
+
+    `applied` is the edit when the whole mesh was moved, turned or scaled evenly: what the object's transform could do.
+    """
 
     kind: str
     sentence: str
+    applied: Similarity | None = None
 
 
 # What `trouble_seen` found: when, and what, by the mesh's session number.
@@ -190,19 +195,48 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
         model = model_of(mesh)
     except LwaeError as error:
         return Trouble("MODEL", str(error))
-    if mesh.is_editmode:
-        return Trouble("EDIT_MODE", "Leave edit mode to shape this face.")
+    if mesh.is_editmode or _is_sculpted(mesh):
+        return Trouble("MODE", "Switch to Object Mode to shape this face.")
     if not writer.topology_matches(mesh, model.polygon_sizes, model.polygon_vertices, model.vertex_count):
         have, want = len(mesh.vertices), model.vertex_count
-        what = f"{have:,} vertices instead of {want:,}" if have != want else "other polygons than the model"
+        polygons = "other polygons than the model, as when Object > Apply mirrors it"
+        what = f"{have:,} vertices instead of {want:,}" if have != want else polygons
         return Trouble(
             "TOPOLOGY", f"This mesh was edited and has {what}. Undo that edit, or apply it to keep a plain mesh."
         )
     if not is_complete(state, model):
         return Trouble("SLIDERS", "This face has sliders of an older model. Update them: the face keeps its shape.")
     if state.stamp and writer.stamp(mesh) != state.stamp:
-        return Trouble("EDITED", "This mesh was edited by hand. Keep that edit as an offset, or overwrite it.")
+        return _edited(mesh, model)
     return None
+
+
+def _edited(mesh: bpy.types.Mesh, model: FaceModel) -> Trouble:
+    how = _whole_edit(mesh, model)
+    if isinstance(how, Similarity):
+        said = "This whole mesh was moved, turned or scaled, as Object > Apply does. Put that back on the object, or "
+        return Trouble("EDITED", f"{said}overwrite it.", how)
+    if how is not None:
+        said = "This mesh was scaled unevenly or mirrored, as Object > Apply does. Undo that, keep it as an offset, or "
+        return Trouble("EDITED", f"{said}overwrite it.")
+    return Trouble("EDITED", "This mesh was edited by hand. Keep that edit as an offset, or overwrite it.")
+
+
+def _whole_edit(mesh: bpy.types.Mesh, model: FaceModel) -> np.ndarray | Similarity | None:
+    """How all vertices were moved together since they were written, see `exact_map`."""
+    values, found = applied_values(mesh.lwae), writer.read_positions(mesh)
+    if values.size != shape.read_values(mesh.lwae).size or not np.isfinite(found).all():
+        return None
+    written = shape.shape(mesh, model, values) / np.float32(MM_PER_METRE)
+    offset = read_offset(mesh)
+    return exact_map(written if offset is None else written + offset, found)
+
+
+def _is_sculpted(mesh: bpy.types.Mesh) -> bool:
+    """Whether Sculpt Mode has the mesh: its undo steps are strokes alone, and undoing one would lose slider moves."""
+    layers = [window.view_layer for manager in bpy.data.window_managers for window in manager.windows]
+    active = [layer.objects.active for layer in layers or [bpy.context.view_layer] if layer]
+    return any(item is not None and item.mode == "SCULPT" and item.data == mesh for item in active)
 
 
 def trouble_seen(mesh: bpy.types.Mesh) -> Trouble | None:

@@ -188,7 +188,8 @@ class LwaePart(PropertyGroup):
     name: StringProperty(override=OVERRIDE)
     locked: BoolProperty(
         name="Lock Part",
-        description="Randomise and Reset leave this part exactly as it is; other parts are drawn to fit it",
+        description="Randomise, Reset and other buttons leave this part exactly as it is, and draw other parts to "
+        "fit it. Sliders that you move, those of the whole face too, still shape it",
         override=OVERRIDE,
         options=set(),
     )

@@ -230,12 +230,15 @@ HANDLERS = (
 def register() -> None:
     for name, handler in HANDLERS:
         getattr(bpy.app.handlers, name).append(handler)
+    # A file may be open already, but Blender shows no data to an add-on that is being enabled.
+    bpy.app.timers.register(on_load)
 
 
 def unregister() -> None:
     global _moved_at
-    if bpy.app.timers.is_registered(_settle_when_still):
-        bpy.app.timers.unregister(_settle_when_still)
+    for timer in (on_load, _settle_when_still):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
     _moved_at = None
     settle_all()
     for name, handler in reversed(HANDLERS):

@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import json
 import zlib
-from itertools import compress
 
+import bmesh
 import bpy
 import numpy as np
 
 from .backend.errors import LwaeError
 from .backend.expressions import Follower
 from .backend.model import MM_PER_METRE
+from .backend.similarity import Similarity
 
 # Before 5.2 the bounding box stays stale when the attribute is written.
 STALE_BOUNDS = bpy.app.version < (5, 2, 0)
@@ -73,6 +74,13 @@ def write_positions(
     found = read_positions(mesh)
     if not (np.array_equal(found, metres) or np.allclose(found, metres, rtol=0, atol=1e-6)):
         raise LwaeError(f"{mesh.name} cannot be changed here; make it local first.")
+
+
+def transform(mesh: bpy.types.Mesh, pose: Similarity) -> None:
+    """Move a mesh of this file, in metres, with all its shape keys, as Blender's Apply does. The caller updates it."""
+    blocks = [(block.points, "co") for block in mesh.shape_keys.key_blocks] if mesh.shape_keys else []
+    for points, name in (*blocks, (mesh.attributes["position"].data, "vector")):
+        points.foreach_set(name, pose.apply(_read(points, name).reshape(-1, 3)).astype(np.float32).ravel())
 
 
 def _write_keys(
@@ -142,22 +150,19 @@ def _follow(points: np.ndarray, name: str, change: np.ndarray, expressions: Foll
 
 
 def _write_linked(mesh: bpy.types.Mesh, metres: np.ndarray, expressions: Follower | None) -> None:
-    change = metres - read_positions(mesh)
-    keys = mesh.shape_keys
-    for key in keys.key_blocks if keys else ():
-        points = metres
-        if key != keys.reference_key:
-            points = _read(key.points, "co").reshape(-1, 3) + change
-            _follow(points, key.name, change, expressions)
-        _write_each(key.points, points)
-    _write_each(mesh.vertices, metres)
-
-
-def _write_each(points: bpy.types.bpy_prop_collection, wanted: np.ndarray) -> None:
-    """Blender's foreach_set silently writes nothing on linked and overridden data; one at a time works, but slowly."""
-    moved = (_read(points, "co").reshape(-1, 3) != wanted).any(axis=1)
-    for point, position in zip(compress(points, moved), wanted[moved].tolist(), strict=True):
-        point.co = position
+    """Blender's foreach_set silently writes nothing on linked and overridden data; what a BMesh holds is taken."""
+    copy, whole = mesh.copy(), bmesh.new()
+    try:
+        if copy.override_library:
+            copy.make_local()
+        if copy.shape_keys:
+            _write_keys(copy, metres, expressions, frozenset())
+        copy.attributes["position"].data.foreach_set("vector", metres.ravel())
+        whole.from_mesh(copy)
+        whole.to_mesh(mesh)
+    finally:
+        whole.free()
+        bpy.data.meshes.remove(copy)
 
 
 def topology_matches(mesh: bpy.types.Mesh, sizes: np.ndarray, corners: np.ndarray, vertex_count: int) -> bool:

@@ -11,9 +11,10 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from .. import face, gallery, part_colours, sync, writer
+from ..backend import blend_file
 from ..backend.asset_catalogs import ensure_catalog
 from ..backend.errors import LwaeError
-from ..backend.files import file_stem
+from ..backend.files import atomic_path, file_stem, made_folder
 from ..backend.model import MM_PER_METRE
 from ..backend.thumbnail import blender_pixels
 from .common import active_face, poll_face, poll_own_data
@@ -130,7 +131,7 @@ class LWAE_OT_save_asset(bpy.types.Operator):
     name: StringProperty(name="Name", description="What the asset is called")
     library: EnumProperty(
         name="Library",
-        description="One of your asset libraries (Preferences > File Paths)",
+        description="One of your asset libraries, see Asset Libraries in the Preferences",
         items=_library_items,
     )
     catalogue: StringProperty(
@@ -160,7 +161,7 @@ class LWAE_OT_save_asset(bpy.types.Operator):
             cls.poll_message_set(trouble.sentence)
             return False
         if not libraries(context):
-            cls.poll_message_set("Add a folder in Preferences > File Paths > Asset Libraries first.")
+            cls.poll_message_set("Add a folder under Asset Libraries in the Preferences first.")
             return False
         return poll_own_data(cls, active_face(context))
 
@@ -181,9 +182,11 @@ class LWAE_OT_save_asset(bpy.types.Operator):
         manager = context.window_manager
         manager.progress_begin(0, 1)
         try:
-            (root / FOLDER).mkdir(parents=True, exist_ok=True)
-            path = asset_path(root / FOLDER, name, self.replace)
-            removed = self.save(context.object, name, path, ensure_catalog(root, self.catalogue))
+            if not root.is_dir():
+                raise LwaeError(f"The folder of the library {library.name} is not there: {root}. Make it first.")
+            with made_folder(root / FOLDER):
+                path = asset_path(root / FOLDER, name, self.replace)
+                removed = self.save(context.object, name, path, ensure_catalog(root, self.catalogue))
         except LwaeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -216,7 +219,10 @@ class LWAE_OT_save_asset(bpy.types.Operator):
             preview = copy.preview_ensure()
             preview.image_size = (SIZE, SIZE)
             preview.image_pixels_float.foreach_set(blender_pixels(picture))
-            bpy.data.libraries.write(str(path), {copy}, path_remap="ABSOLUTE", compress=True)
+            with atomic_path(path) as beside:
+                bpy.data.libraries.write(str(beside), {copy}, path_remap="ABSOLUTE", compress=True)
+                if not (blend_file.is_whole(beside) and _holds_only(beside, copy.name)):
+                    raise OSError("Blender could not write all of the file")
         return removed
 
 

@@ -13,6 +13,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from .. import bake, face, playback
 from ..backend.errors import LwaeError
+from ..backend.files import made_folder
 from ..backend.point_cache import PointCacheWriter
 from ..chosen_path import chosen_path
 from ..properties import BESIDE_FILE
@@ -138,7 +139,7 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
                 stack.enter_context(playback.kept_frame(context.scene))
                 readers = [stack.enter_context(playback.Reader(context, item)) for item in items]
                 if self.method == "CACHE":
-                    folder.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(made_folder(folder))
                     paths = playback.free_paths(folder, [item.name for item in items], ".pc2")
                     counts = [len(item.data.vertices) for item in items]
                     files = [
@@ -165,8 +166,8 @@ class LWAE_OT_bake_animation(Stepped, bpy.types.Operator):
                 for made in playback.play_by_keys(copies[-1], frames, samples[number]):
                     yield 0.8 + 0.2 * (number + made / len(frames)) / len(items)
             if self.method == "ALEMBIC":
-                folder.mkdir(parents=True, exist_ok=True)
-                self.export(context, copies, *playback.free_paths(folder, [items[0].name], ".abc"))
+                with made_folder(folder):
+                    self.export(context, copies, *playback.free_paths(folder, [items[0].name], ".abc"))
                 return
         except BaseException:
             playback.remove(copies)

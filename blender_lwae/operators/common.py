@@ -16,7 +16,7 @@ from ..backend.errors import LwaeError
 WHY = {
     "MODEL": "model missing",
     "SLIDERS": "sliders of an older model",
-    "EDIT_MODE": "in edit mode",
+    "MODE": "not in Object Mode",
     "TOPOLOGY": "other vertices",
     "EDITED": "edited by hand",
 }
@@ -188,11 +188,30 @@ def change_selected(
             stayed.append(f"{mesh.name} ({why})")
         else:
             done |= change(operator, context, mesh, partial(set_sliders, mesh, number))
+    _say_stayed(operator, stayed)
+    return {"FINISHED"} if "FINISHED" in done else {"CANCELLED"}
+
+
+def selected_owners(operator: bpy.types.Operator, context: bpy.types.Context) -> list[bpy.types.Object]:
+    """An object of each selected face whose own data can be changed, the active first; says which ones stay."""
+    owners, stayed = {}, []
+    for item in (context.object, *context.selected_objects):
+        if item is not None and face.is_face(item.data):
+            owners.setdefault(item.data, item)
+    for mesh in list(owners):
+        why = "an override" if mesh.override_library else why_not(mesh)
+        if why:
+            stayed.append(f"{mesh.name} ({why})")
+            del owners[mesh]
+    _say_stayed(operator, stayed)
+    return list(owners.values())
+
+
+def _say_stayed(operator: bpy.types.Operator, stayed: list[str]) -> None:
     if stayed:
         count = len(stayed)
         said = "1 selected face stayed as it is" if count == 1 else f"{count} selected faces stayed as they are"
         operator.report({"WARNING"}, f"{said}: {', '.join(stayed)}")
-    return {"FINISHED"} if "FINISHED" in done else {"CANCELLED"}
 
 
 def say_animated(

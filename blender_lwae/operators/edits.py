@@ -3,10 +3,13 @@
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from .. import bake, face, shape, sync, writer
 from ..backend.model import MM_PER_METRE
-from .common import active_face, poll_face, poll_in_object_mode, poll_own_data, poll_writable_face
+from .common import active_face, poll_face, poll_in_object_mode, poll_own_data, poll_writable_face, say_animated
+
+TRANSFORM = ["location", "rotation_euler", "rotation_quaternion", "rotation_axis_angle", "scale"]
 
 
 def _poll_edited(cls, context) -> bool:
@@ -28,7 +31,13 @@ class LWAE_OT_keep_edit(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return _poll_edited(cls, context)
+        if not _poll_edited(cls, context):
+            return False
+        applied = face.trouble_seen(active_face(context)).applied
+        if applied is not None and not np.allclose(applied.scale * applied.rotation, np.eye(3), atol=1e-5):
+            cls.poll_message_set("Sliders would twist a face that is turned or scaled. Use Put Back on Object.")
+            return False
+        return True
 
     def execute(self, context):
         mesh = active_face(context)
@@ -38,6 +47,42 @@ class LWAE_OT_keep_edit(bpy.types.Operator):
             self.report({"ERROR"}, f"Some vertices of {mesh.name} are nowhere (NaN or infinite). Use Overwrite Edit")
             return {"CANCELLED"}
         face.store_offset(mesh, edit)
+        sync.write(mesh)
+        return {"FINISHED"}
+
+
+class LWAE_OT_put_back(bpy.types.Operator):
+    """Let the object have what was applied to its mesh: nothing is seen to move, and the sliders work again"""
+
+    bl_idname = "lwae.put_back"
+    bl_label = "Put Back on Object"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context):
+        if not _poll_edited(cls, context):
+            return False
+        if face.trouble_seen(active_face(context)).applied is None:
+            cls.poll_message_set("This is an edit of the shape: no object can have it. Keep it as an offset.")
+            return False
+        return True
+
+    def execute(self, context):
+        mesh = active_face(context)
+        applied = face.trouble(mesh).applied
+        matrix = Matrix(applied.matrix)
+        wanted = {item: item.matrix_basis @ matrix for item in bpy.data.objects if item.data == mesh}
+        for item, basis in wanted.items():
+            if not np.allclose(Matrix.LocRotScale(*basis.decompose()), basis, atol=1e-5):
+                self.report({"ERROR"}, f"{item.name} has an uneven scale, which cannot be turned. Set it to 1 first")
+                return {"CANCELLED"}
+        for child in bpy.data.objects:  # They stay where they are.
+            if child.parent in wanted and child.parent_type == "OBJECT":
+                child.matrix_parent_inverse = matrix.inverted() @ child.matrix_parent_inverse
+        for item, basis in wanted.items():
+            item.matrix_basis = basis
+            say_animated(self, item, TRANSFORM, 0, f"values of {item.name}")
+        writer.transform(mesh, applied.inverse())
         sync.write(mesh)
         return {"FINISHED"}
 
@@ -100,5 +145,5 @@ class LWAE_OT_apply(bpy.types.Operator):
 
 
 register, unregister = bpy.utils.register_classes_factory(
-    (LWAE_OT_keep_edit, LWAE_OT_overwrite_edit, LWAE_OT_remove_offset, LWAE_OT_apply)
+    (LWAE_OT_keep_edit, LWAE_OT_put_back, LWAE_OT_overwrite_edit, LWAE_OT_remove_offset, LWAE_OT_apply)
 )

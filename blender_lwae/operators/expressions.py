@@ -6,14 +6,14 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from .. import animation, expressions, face, models
 from ..backend.errors import LwaeError
-from .common import active_face, poll_face, poll_own_data, poll_writable_face, say_animated
+from .common import active_face, poll_face, poll_own_data, poll_writable_face, say_animated, selected_owners
 
 GROUPS = [(identifier, label, tip, 1 << bit) for bit, (identifier, label, tip, _) in enumerate(expressions.GROUPS)]
 
 
 class LWAE_OT_add_expressions(bpy.types.Operator):
-    """Add shape keys of facial actions, named as ARKit names them. They follow when you shape the face, and what you
-    sculpt into them stays"""
+    """Add shape keys of facial actions to the selected faces, named as ARKit names them. They follow when you shape the
+    face, and what you sculpt into them stays"""
 
     bl_idname = "lwae.add_expressions"
     bl_label = "Add Expressions"
@@ -61,18 +61,22 @@ class LWAE_OT_add_expressions(bpy.types.Operator):
         layout.prop(self, "rebuild")
 
     def execute(self, context):
-        known = face.model_of(active_face(context)).expressions.names
-        chosen = [name for name in known if expressions.group_of(name) in self.groups]
         typed = [name.strip() for name in self.names.split(",") if name.strip()]
-        try:
-            made = expressions.add_keys(context.object, typed or chosen, self.rebuild)
-        except LwaeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        if not made:
+        made, refused = 0, []
+        for item in selected_owners(self, context):
+            known = face.model_of(item.data).expressions.names
+            chosen = typed or [name for name in known if expressions.group_of(name) in self.groups]
+            try:
+                made += len(expressions.add_keys(item, chosen, self.rebuild))
+            except LwaeError as error:
+                refused.append(f"{item.data.name}: {error}")
+        if refused:
+            self.report({"WARNING" if made else "ERROR"}, " ".join(refused))
+        elif not made:
             self.report({"WARNING"}, "These expressions are there already")
+        if not made:
             return {"CANCELLED"}
-        self.report({"INFO"}, f"Made {len(made)} expressions")
+        self.report({"INFO"}, f"Made {made} expressions")
         return {"FINISHED"}
 
 

@@ -5,11 +5,12 @@ import bpy
 import numpy as np
 
 from .. import face
-from .common import active_face, poll_own_data, poll_writable_face
+from .common import active_face, poll_own_data, poll_writable_face, selected_owners
 
 
 class LWAE_OT_part_vertex_groups(bpy.types.Operator):
-    """Add a vertex group for each part, weighted as its sliders act. Groups that exist already are kept"""
+    """Add to the selected faces a vertex group for each part, weighted as its sliders act. Groups that exist already
+    are kept"""
 
     bl_idname = "lwae.part_vertex_groups"
     bl_label = "Part Vertex Groups"
@@ -20,17 +21,18 @@ class LWAE_OT_part_vertex_groups(bpy.types.Operator):
         return poll_writable_face(cls, context) and poll_own_data(cls, active_face(context))
 
     def execute(self, context):
-        target = context.object
-        model = face.model_of(active_face(context))
-        kept = [name for name in model.part_names if name in target.vertex_groups]
-        for name, weights in zip(model.part_names, model.weights, strict=True):
-            if name in kept:
-                continue
-            group = target.vertex_groups.new(name=name)
-            for vertex in np.flatnonzero(weights > 0):
-                group.add([int(vertex)], float(weights[vertex]), "REPLACE")
+        kept = set()
+        for item in selected_owners(self, context):
+            model = face.model_of(item.data)
+            for name, weights in zip(model.part_names, model.weights, strict=True):
+                if name in item.vertex_groups:
+                    kept.add(name)
+                    continue
+                group = item.vertex_groups.new(name=name)
+                for vertex in np.flatnonzero(weights > 0):
+                    group.add([int(vertex)], float(weights[vertex]), "REPLACE")
         if kept:
-            self.report({"INFO"}, f"Kept the groups that were there: {', '.join(kept)}")
+            self.report({"INFO"}, f"Kept the groups that were there: {', '.join(sorted(kept))}")
         return {"FINISHED"}
 
 

@@ -13,6 +13,8 @@ from ..backend.mix import OWN
 from ..properties import amount_property, seed_property
 from .common import active_face, change, poll_own_data, poll_unlocked_face, poll_writable_face
 
+NAMED = 6  # So many donors fit into one line of a report.
+
 
 def _poll(cls, context) -> bool:
     return poll_writable_face(cls, context) and poll_own_data(cls, active_face(context))
@@ -69,7 +71,9 @@ class LWAE_OT_add_donors(bpy.types.Operator):
             return {"CANCELLED"}
         mesh.lwae.donor_index = mesh.lwae.donors.find(added[0])
         sync.follow(mesh)
-        self.report({"INFO"}, f"Donors of {mesh.name}: {', '.join(donor.name for donor in mesh.lwae.donors)}")
+        names = [donor.name for donor in mesh.lwae.donors]
+        listed = ", ".join(names) if len(names) <= NAMED else f"{len(names)} faces"
+        self.report({"INFO"}, f"Donors of {mesh.name}: {listed}")
         return {"FINISHED"}
 
 

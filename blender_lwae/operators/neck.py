@@ -19,7 +19,7 @@ def keep_edge(mesh: bpy.types.Mesh) -> None:
         return
     state.neck_edge = ""
     trouble = face.trouble(mesh)
-    if trouble is not None and trouble.kind not in ("EDITED", "EDIT_MODE"):
+    if trouble is not None and trouble.kind not in ("EDITED", "MODE"):
         return
     model = face.model_of(mesh)
     today, values = shape.read_values(state), face.applied_values(state)

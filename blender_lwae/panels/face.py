@@ -53,9 +53,11 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
 
     def draw_trouble(self, context, mesh, trouble):
         layout = self.layout
-        draw_message(layout, context, trouble.sentence, "INFO" if trouble.kind == "EDIT_MODE" else "ERROR")
+        draw_message(layout, context, trouble.sentence, "INFO" if trouble.kind == "MODE" else "ERROR")
         if trouble.kind == "EDITED":
             column = layout.column(align=True)
+            if trouble.applied is not None:
+                column.operator("lwae.put_back", icon="OBJECT_ORIGIN")
             column.operator("lwae.keep_edit", icon="CHECKMARK")
             column.operator("lwae.overwrite_edit", icon="X")
         elif trouble.kind == "SLIDERS":
@@ -64,7 +66,7 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
             column = layout.column(align=True)
             column.operator("lwae.switch_model", text="Switch Model...", icon="ARROW_LEFTRIGHT").result = "FACE"
             column.operator("lwae.apply", icon="MESH_DATA")
-        elif trouble.kind != "EDIT_MODE":
+        elif trouble.kind != "MODE":
             layout.operator("lwae.apply", icon="MESH_DATA")
 
 

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from backend.errors import LwaeError
-from backend.files import atomic_folder, atomic_write, file_stem
+from backend.files import atomic_folder, atomic_write, file_stem, made_folder
 
 
 def test_a_folder_appears_only_when_it_is_complete(tmp_path):
@@ -67,6 +67,21 @@ def test_a_place_without_a_name_is_refused(tmp_path, monkeypatch):
             with pytest.raises(LwaeError, match="ends without a name; add one"), kind(path):
                 pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_made_folder_goes_again_when_it_stays_empty(tmp_path):
+    deep = tmp_path / "a" / "b"
+    for name in ("", "kept"):
+        with pytest.raises(ValueError, match="failed"), made_folder(deep):
+            if name:
+                (tmp_path / "a" / name).write_text("x")
+            raise ValueError("failed")
+        assert [path.name for path in tmp_path.rglob("*")] == (["a", "kept"] if name else [])
+    with made_folder(deep):
+        pass
+    assert deep.is_dir()
+    with pytest.raises(LwaeError, match="Cannot write"), made_folder(tmp_path / "a" / "kept" / "c"):
+        pass
 
 
 def test_file_stems_keep_what_file_systems_take():

@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 
+from backend.errors import LwaeError
 from backend.point_cache import PointCacheWriter, read_point_cache
 
 
@@ -43,7 +44,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
     path = tmp_path / "a.pc2"
     path.write_bytes(b"older")
-    with pytest.raises(OSError, match="No space"), PointCacheWriter(path, 5, 1, 1, 3) as cache:
+    said = "Cannot write .*a.pc2: No space.*; free some space"
+    with pytest.raises(LwaeError, match=said), PointCacheWriter(path, 5, 1, 1, 3) as cache:
         cache._file.close()
         cache._file = io.BufferedWriter(Full(cache._part, "ab"), buffer_size=1 << 20)
         for sample in samples():

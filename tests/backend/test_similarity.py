@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from backend.similarity import Similarity, fit_similarity, nearest_rotation
+from backend.similarity import Similarity, exact_map, fit_similarity, nearest_rotation
 from tests.poses import random_rotation
 
 
@@ -54,3 +54,16 @@ def test_inverse_and_matrix_agree_with_apply(points):
 def test_a_reflection_is_never_a_rotation():
     matrices = np.random.default_rng(4).normal(size=(100, 3, 3))
     np.testing.assert_allclose(np.linalg.det(nearest_rotation(matrices)), 1, atol=1e-9)
+
+
+def test_tells_moves_of_the_whole_from_edits(points):
+    points = (points / 1000).astype(np.float32)
+    true = Similarity(1.7, random_rotation(3), np.array([4.0, -5, 6]))
+    moved = true.apply(points).astype(np.float32)
+    found = exact_map(points, moved)
+    assert isinstance(found, Similarity)
+    np.testing.assert_allclose(found.matrix, true.matrix, atol=1e-5)
+    for factors in ((1, 1.01, 1), (-1, 1, 1)):
+        np.testing.assert_allclose(exact_map(points, points * factors)[:3], np.diag(factors), atol=1e-6)
+    moved[4, 2] += 1e-4
+    assert exact_map(points, moved) is None

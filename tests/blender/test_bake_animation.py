@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Baked animations are the face, frame for frame, and play without the add-on."""
 
+import signal
+
 import addon_utils
 import bpy
 import numpy as np
@@ -205,8 +207,23 @@ def test_bad_input_gets_its_sentence(animated):
         bpy.ops.lwae.bake_animation(method="CACHE", folder="//cache/")
     with pytest.raises(RuntimeError, match="Choose a folder"):
         bpy.ops.lwae.bake_animation(method="CACHE", folder=" ")
-    with pytest.raises(RuntimeError, match="Cannot use .*: File exists. Choose another"):
+    with pytest.raises(RuntimeError, match="Cannot write .*: File exists; choose another"):
         bpy.ops.lwae.bake_animation(method="CACHE", folder=__file__)
+    assert len(bpy.data.objects) == 1
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(animated, tmp_path):
+    """A limit on the size of files stands in for the disk's."""
+    resource = pytest.importorskip("resource")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(RuntimeError, match=r"Cannot write .*Face.pc2: .*; free some space or choose another"):
+            bpy.ops.lwae.bake_animation(method="CACHE", folder=str(tmp_path / "deep" / "cache"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir()) and bpy.context.scene.frame_current == 4
     assert len(bpy.data.objects) == 1
 
 

@@ -5,6 +5,7 @@ import bpy
 import numpy as np
 import pytest
 from helpers import evaluated_positions, expected, positions, slide
+from mathutils import Matrix
 
 
 def push(mesh, distance=0.01, vertex=5) -> None:
@@ -88,12 +89,20 @@ def test_overwrite_when_asked(new_face, addon):
     assert not bpy.ops.lwae.keep_edit.poll()
 
 
-def test_edit_mode_waits(new_face, addon):
+@pytest.mark.parametrize("mode", ["EDIT", "SCULPT"])
+def test_edit_and_sculpt_mode_wait(new_face, addon, mode):
     mesh = new_face().data
-    bpy.ops.object.mode_set(mode="EDIT")
-    assert trouble(addon, mesh) == "EDIT_MODE"
+    before = positions(mesh)
+    mesh.lwae.parts[0].controls[1].value = 1
+    mesh.lwae.parts[0].controls[1].keyframe_insert("value", frame=1)
+    mesh.lwae.parts[0].controls[1].value = 0
+    assert np.array_equal(positions(mesh), before)
+    bpy.ops.object.mode_set(mode=mode)
+    assert trouble(addon, mesh) == "MODE"
     slide(mesh, 2)
-    assert not bpy.ops.lwae.randomise_face.poll()
+    bpy.context.scene.frame_set(1)
+    assert mode == "EDIT" or np.array_equal(positions(mesh), before)
+    assert not bpy.ops.lwae.randomise_face.poll() and not bpy.ops.lwae.keep_edit.poll()
     bpy.ops.object.mode_set(mode="OBJECT")
     bpy.context.view_layer.update()
     assert trouble(addon, mesh) is None
@@ -109,15 +118,6 @@ def test_modes_without_an_edit_change_nothing(new_face, addon):
     assert trouble(addon, mesh) is None
 
 
-def test_sliders_move_in_sculpt_mode(new_face):
-    mesh = new_face().data
-    bpy.ops.object.mode_set(mode="SCULPT")
-    slide(mesh, 2)
-    bpy.context.view_layer.update()
-    bpy.ops.object.mode_set(mode="OBJECT")
-    assert np.allclose(positions(mesh), expected(mesh), atol=1e-7)
-
-
 def test_moved_in_edit_mode_is_an_edit(new_face, addon):
     mesh = new_face().data
     bpy.ops.object.mode_set(mode="EDIT")
@@ -128,6 +128,101 @@ def test_moved_in_edit_mode_is_an_edit(new_face, addon):
     assert trouble(addon, mesh) == "EDITED"
     slide(mesh, 2)
     assert np.array_equal(positions(mesh), moved)
+
+
+def world(item):
+    """Vertices of a face, mixed with its shape keys, where they are seen."""
+    bpy.context.view_layer.update()
+    matrix = np.array(item.matrix_world)
+    return evaluated_positions(item) @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+@pytest.mark.parametrize("order", ["XYZ", "QUATERNION"])
+def test_an_applied_transform_goes_back_to_the_object(new_face, addon, order):
+    item = new_face(location=(1, 2, 3))
+    mesh = item.data
+    slide(mesh, 2)
+    push(mesh)
+    bpy.ops.lwae.keep_edit()
+    item.shape_key_add(name="Basis")
+    smile = item.shape_key_add(name="Smile")
+    smile.points[7].co.z += 0.02
+    smile.value = 1
+    before, offset = positions(mesh), key_offsets(mesh)
+    bpy.ops.object.empty_add()
+    child = bpy.context.object
+    child.parent = item
+    child.matrix_parent_inverse = item.matrix_world.inverted()
+    bpy.context.view_layer.objects.active = item
+    child.select_set(False)
+    item.select_set(True)
+    item.rotation_mode = order
+    item.matrix_basis = item.matrix_basis @ Matrix.Rotation(0.9, 4, (1, 2, 3)) @ Matrix.Scale(2, 4)
+    item.delta_location = (0, 0.5, 0)
+    bpy.context.view_layer.update()
+    bpy.ops.object.transform_apply(location=False)
+    seen, there = world(item), child.matrix_world.copy()
+    assert item.scale.x == 1 and trouble(addon, mesh) == "EDITED"
+    slide(mesh, -1)
+    with pytest.raises(RuntimeError, match="Put Back on Object"):
+        bpy.ops.lwae.keep_edit()
+    slide(mesh, 2)
+    assert bpy.ops.lwae.put_back() == {"FINISHED"}
+    assert trouble(addon, mesh) is None and np.array_equal(positions(mesh), before)
+    assert np.abs(key_offsets(mesh) - offset).max() < 1e-6
+    assert np.abs(world(item) - seen).max() < 1e-5
+    assert np.allclose(child.matrix_world, there, atol=1e-5)
+    assert item.scale.x == pytest.approx(2)
+    assert not bpy.ops.lwae.put_back.poll()
+
+
+def key_offsets(mesh):
+    smile = np.empty(len(mesh.vertices) * 3, dtype=np.float32)
+    mesh.shape_keys.key_blocks["Smile"].points.foreach_get("co", smile)
+    return smile.reshape(-1, 3) - key_positions(mesh)
+
+
+def test_all_objects_of_a_turned_mesh_take_it(new_face, addon):
+    item = new_face()
+    other = item.copy()
+    bpy.context.collection.objects.link(other)
+    other.location.x, other.scale = 1, (2, 2, 2)
+    turn = Matrix.Rotation(0.5, 4, "Z")
+    item.data.transform(turn)
+    seen = [world(item), world(other)]
+    other.scale.y = 3
+    assert trouble(addon, item.data) == "EDITED"
+    with pytest.raises(RuntimeError, match="uneven scale"):
+        bpy.ops.lwae.put_back()
+    assert item.rotation_euler.z == 0 and trouble(addon, item.data) == "EDITED"
+    other.scale.y = 2
+    bpy.ops.lwae.put_back()
+    assert np.abs([world(item) - seen[0], world(other) - seen[1]]).max() < 1e-5
+    assert item.rotation_euler.z == pytest.approx(0.5) and other.rotation_euler.z == pytest.approx(0.5)
+
+
+def test_a_moved_origin_may_be_kept_or_put_back(new_face, addon):
+    item = new_face()
+    bpy.ops.object.origin_set(type="ORIGIN_GEOMETRY")
+    seen = world(item)
+    assert addon("face").trouble(item.data).applied is not None
+    assert bpy.ops.lwae.keep_edit.poll() and bpy.ops.lwae.put_back() == {"FINISHED"}
+    assert np.abs(world(item) - seen).max() < 1e-6 and item.location.length < 1e-6
+
+
+def test_an_uneven_scale_is_named(new_face, addon):
+    item = new_face()
+    item.scale.x = 1.2
+    bpy.ops.object.transform_apply()
+    assert "Object > Apply" in addon("face").trouble(item.data).sentence
+    assert bpy.ops.lwae.keep_edit.poll() and not bpy.ops.lwae.put_back.poll()
+    bpy.ops.lwae.overwrite_edit()
+    push(item.data)
+    assert "by hand" in addon("face").trouble(item.data).sentence
+    bpy.ops.lwae.overwrite_edit()
+    item.scale.x = -1
+    bpy.ops.object.transform_apply()
+    assert "Object > Apply" in addon("face").trouble(item.data).sentence
 
 
 def test_subdivided_mesh_is_left_alone_and_said(new_face, addon, model):

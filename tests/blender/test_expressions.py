@@ -152,7 +152,7 @@ def test_buttons_say_why_they_are_grey(new_face, known):
     with pytest.raises(RuntimeError, match="expressions first"):
         bpy.ops.lwae.relax_expressions()
     bpy.ops.object.mode_set(mode="EDIT")
-    with pytest.raises(RuntimeError, match="edit mode"):
+    with pytest.raises(RuntimeError, match="Object Mode"):
         bpy.ops.lwae.add_expressions()
     bpy.ops.object.mode_set(mode="OBJECT")
     face.shape_key_add(name="Basis")
@@ -177,14 +177,23 @@ def test_a_slider_stays_quick_with_all_expressions(new_face, known):
         assert np.median(times) < 0.1
 
 
+def corners(mesh):
+    result = np.empty(len(mesh.loops), dtype=np.int32)
+    mesh.loops.foreach_get("vertex_index", result)
+    return result
+
+
 def test_a_linked_face_with_expressions_follows_quickly(new_face, known, tmp_path):
-    """Blender takes positions of linked data one at a time only: those that stay are left out."""
+    """Blender's foreach_set does not write linked data, and one point at a time takes more than a second."""
     face = new_face()
     bpy.ops.lwae.add_expressions()
     face.data.shape_keys.key_blocks["jawOpen"].points[100].co.x += 0.01
+    face.data.shape_keys.key_blocks["jawOpen"].value = 0.5
+    face.active_shape_key_index = 3
     for frame, value in ((1, -1.0), (11, 2.0)):
-        slide(face.data, value)
-        face.data.keyframe_insert(slider_path(), frame=frame)
+        for part in range(len(face.data.lwae.parts)):
+            slide(face.data, value, part)
+            face.data.keyframe_insert(slider_path(part), frame=frame)
     truth = {}
     for frame in (1, 11, 6):
         bpy.context.scene.frame_set(frame)
@@ -196,7 +205,7 @@ def test_a_linked_face_with_expressions_follows_quickly(new_face, known, tmp_pat
         chosen.objects = ["Face"]
     bpy.context.scene.collection.objects.link(chosen.objects[0])
     mesh = chosen.objects[0].data
-    times = []
+    times, order = [], corners(mesh)
     for frame, keys in truth.items():
         start = time.perf_counter()
         bpy.context.scene.frame_set(frame)
@@ -204,4 +213,5 @@ def test_a_linked_face_with_expressions_follows_quickly(new_face, known, tmp_pat
         for name, wanted in keys.items():
             assert np.abs(points(mesh, name) - wanted).max() < 2e-6, (frame, name)
     print(f"frames of a linked face with {len(mesh.shape_keys.key_blocks)} keys, s:", np.round(times, 3))
-    assert min(times) < 0.6
+    assert min(times) < 0.3
+    assert list(bpy.data.meshes) == [mesh] and np.array_equal(corners(mesh), order)

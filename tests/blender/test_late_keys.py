@@ -180,11 +180,11 @@ def _absolute(face, keys):
     face.data.shape_keys.use_relative = False
 
 
-def _sculpted(face, keys):
-    bpy.ops.object.mode_set(mode="SCULPT")
+def _painted(face, keys):
+    bpy.ops.object.mode_set(mode="WEIGHT_PAINT")
 
 
-@pytest.mark.parametrize("show", [_animated, _driven, _absolute, _sculpted])
+@pytest.mark.parametrize("show", [_animated, _driven, _absolute, _painted])
 def test_no_key_waits_where_any_may_be_needed_next(face, sync, right, waiting, show):
     show(face, face.data.shape_keys.key_blocks)
     with sync.dragging():

@@ -2,6 +2,7 @@
 """Faces as text files and as assets."""
 
 import json
+import signal
 
 import bpy
 import numpy as np
@@ -325,6 +326,7 @@ def library(tmp_path):
     for entry in list(entries):
         entries.remove(entry)
     folder = tmp_path / "assets"
+    folder.mkdir()
     entry = entries.new(name="Mine", directory=str(folder))
     yield folder
     entries.remove(entry)
@@ -490,22 +492,42 @@ def test_a_sculpted_face_is_saved_as_it_is(person, library, addon):
 
 
 def test_no_library_and_bad_libraries_get_a_sentence(person, library):
-    library.parent.chmod(0o755)
-    library.mkdir()
     (library / "blender_assets.cats.txt").write_text("VERSION 9\n")
     with pytest.raises(RuntimeError, match="VERSION|version"):
         save()
     assert not list((library / "Faces").glob("*.blend"))
     (library / "blender_assets.cats.txt").unlink()
-    (library / "Faces").rmdir()
     (library / "Faces").write_text("a file")
-    with pytest.raises(RuntimeError, match="Cannot save"):
+    with pytest.raises(RuntimeError, match="Cannot write"):
         save()
     entries = bpy.context.preferences.filepaths.asset_libraries
+    entries[0].path = str(library / "gone" / "deep")
+    with pytest.raises(RuntimeError, match="The folder of the library Mine is not there: .*deep"):
+        save()
+    assert not (library / "gone").exists()
     entries[0].path = ""
     with pytest.raises(RuntimeError, match="Asset Libraries"):
         save()
     entries[0].path = str(library)
+
+
+@pytest.mark.parametrize("missing", [1000, 200_000])
+def test_a_full_disk_leaves_the_asset_that_was_there(missing, person, library):
+    """A limit on the size of files stands in for the disk's. Blender notices only when much of the file is missing."""
+    resource = pytest.importorskip("resource")
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    save()
+    path = library / "Faces" / "Ada.blend"
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) - missing, limits[1]))
+    try:
+        for options in ({"replace": True}, {}):
+            with pytest.raises(RuntimeError, match=r"Cannot write .*Ada(-2)?\.blend: .*free some space"):
+                save(**options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and [file.name for file in path.parent.iterdir()] == ["Ada.blend"]
+    assert save(replace=True) == {"FINISHED"}
 
 
 def link(path, packed=False, name="Ada"):

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import addon_utils
 import bpy
+import numpy as np
 from conftest import ADDON
-from helpers import face_controls, slide
+from helpers import face_controls, positions, slide, slider_path
 
 # Operators that change nothing of the file, and so need no undo step.
 BATCH = {"batch_make", "batch_afresh", "batch_resume", "batch_stop", "batch_open"}
@@ -48,6 +49,26 @@ def test_enable_disable_enable_leaves_nothing():
     assert module is not None
     assert traces() == before
     assert bpy.ops.lwae.add_face() == {"FINISHED"}
+
+
+def test_enabled_in_an_open_file_it_catches_up(new_face, addon):
+    mesh = new_face().data
+    for frame, value in ((1, -2), (20, 3)):
+        slide(mesh, value)
+        mesh.keyframe_insert(slider_path(), frame=frame)
+    bpy.context.scene.frame_set(20)
+    wanted = positions(mesh)
+    bpy.context.scene.frame_set(1)
+    addon_utils.disable(ADDON)
+    bpy.context.scene.frame_set(20)
+    addon_utils.enable(ADDON)
+    sync = addon("sync")
+    assert bpy.app.timers.is_registered(sync.on_load)
+    assert sync.on_load() is None  # No timer runs without a window.
+    assert np.abs(positions(mesh) - wanted).max() < 1e-6
+    addon_utils.disable(ADDON)
+    assert not bpy.app.timers.is_registered(sync.on_load)
+    addon_utils.enable(ADDON)
 
 
 def test_enabling_loads_no_model_and_no_torch(addon):

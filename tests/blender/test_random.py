@@ -142,6 +142,25 @@ def test_part_vertex_groups_on_request(new_face, model):
     assert mine.weight(3) == pytest.approx(0.25)
 
 
+def test_groups_and_expressions_are_for_all_selected_faces(new_face, addon, model):
+    faces = [new_face() for _ in range(4)]
+    for face in faces[:3]:
+        face.select_set(True)
+    faces[1].data.vertices[5].co.z += 0.01
+    faces[3].select_set(False)
+    bpy.context.view_layer.objects.active = faces[0]
+    assert bpy.ops.lwae.part_vertex_groups() == {"FINISHED"}
+    assert [len(face.vertex_groups) for face in faces] == [model.part_count, 0, model.part_count, 0]
+    known = addon("models").tools(model).expressions.numbers
+    if known:
+        assert bpy.ops.lwae.add_expressions() == {"FINISHED"}
+        made = [len(face.data.shape_keys.key_blocks) - 1 if face.data.shape_keys else 0 for face in faces]
+        assert made == [len(known), 0, len(known), 0]
+        for face in faces[1:]:
+            face.select_set(False)
+        assert bpy.ops.lwae.add_expressions() == {"CANCELLED"}
+
+
 def test_a_strength_that_is_no_number_changes_nothing(new_face, addon):
     mesh = new_face().data
     before = positions(mesh)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; bad input gets its sentence and exit code 1, wrong arguments exit code 2, Ctrl-C 130."""
     options = _parser().parse_args(_joined_axes(sys.argv[1:] if arguments is None else arguments))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("torch").setLevel(logging.WARNING)  # which it sets itself, but for an exit while it is imported
     try:
         return options.run(options) or 0
     except LwaeError as error:
@@ -88,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     weights.set_defaults(run=_weights)
 
     train = commands.add_parser("train", help="train a model")
-    train.add_argument("data", type=Path, nargs="?", metavar="DATA")
+    train.add_argument("data", type=Path, nargs="?", metavar="DATA", help="with --resume the run's own, or left out")
     train.add_argument("--preset", choices=("local", "paper"), help="default: local")
     train.add_argument(
         "--variational", action="store_true", default=None, help="a Gaussian per face; preset paper (variational=true)"
@@ -181,6 +183,8 @@ def _scale(text: str) -> str | float:
 
 def _say(dataset: Dataset, out: Path) -> None:
     print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {out}")
+    if len(dataset.test) < 2:
+        print("They can be trained on, but `evaluate` mixes test faces and needs 14 faces at least, better hundreds.")
 
 
 def _prepare_anny(options: argparse.Namespace) -> None:
@@ -251,6 +255,12 @@ def _train_in(options: argparse.Namespace, processes) -> int:
     processes.wait()  # Nobody makes the folder before all have looked for it.
     if continues:
         run = open_run(path)
+        data = options.data if options.out is not None else None
+        if data is not None and os.path.realpath(data) != os.path.realpath(run.data):
+            raise LwaeError(
+                f"{path} was started with the data set {os.path.realpath(run.data)}, which --resume cannot change to "
+                f"{data}; start a new run."
+            )
         asked = overrides | ({"preset": options.preset} if options.preset else {})
         for name, value in asked.items():
             if run.config.get(name) != value:

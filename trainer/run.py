@@ -93,7 +93,10 @@ class Run:
 
     def image(self, dataset: Dataset) -> np.ndarray | None:
         """The mirror image of each vertex, int [N], where mirrored faces count in training too; else None."""
-        return find_image(self.start_model().mean, dataset.template) if self.config.get("mirror") else None
+        if not self.config.get("mirror"):
+            return None
+        model = self.start_model()
+        return find_image(model.mean, dataset.template, model.weights, logging.DEBUG)  # said when the run was made
 
     @property
     def checkpoint(self) -> Path:
@@ -245,14 +248,10 @@ def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], c
     if not np.isfinite(mean).all():
         raise LwaeError(f"Some training faces of {dataset.path} are NaN or infinite; prepare the data set again.")
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
-    image = find_image(mean, template) if config.get("mirror") else None
+    image = find_image(mean, template, weights) if config.get("mirror") else None
     if config["preset"] == "local":
         if image is not None:
-            mean = symmetric_mean(mean, image)
-            if (alike := symmetric_weights(weights, image)) is None:
-                log.info("The parts are not symmetric: the bases are those of the faces as they are.")
-            else:
-                weights = alike
+            mean, weights = symmetric_mean(mean, image), symmetric_weights(weights, image)
         faces -= mean  # in place: many faces of many vertices fit in memory once, not thrice
         arrays = local_arrays(faces, mean, triangles, weights, config["code_size"], config["allocation"], image)
         code_sizes = [len(arrays[f"part{k}/basis"]) for k in range(len(weights))]

@@ -74,8 +74,8 @@ def fit_whole_controls(
     faces = decoder.decode(np.stack([middle, *(middle + directions)]).astype(np.float32))
     moved = np.linalg.norm(faces[1:] - faces[0], axis=2).max(axis=1)
     for index, trait in enumerate(traits):
-        mm = moved[kept.index(index)] if index in kept else np.nan
-        log.info("%s: codes know %.2f of it, one unit moves %.1f mm.", trait.name, known[index], mm)
+        moves = f"one unit moves {moved[kept.index(index)]:.1f} mm" if index in kept else "too little for a slider"
+        log.info("%s: codes know %.2f of it, %s.", trait.name, known[index], moves)
     seen = moved >= LEAST_MOVED_MM
     if not seen.all():
         kept = [index for index, enough in zip(kept, seen, strict=True) if enough]

@@ -7,6 +7,7 @@ import struct
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from backend.errors import LwaeError
 from backend.mesh_files import PlyFormat, write_npz
@@ -264,6 +265,14 @@ def test_units_and_up_are_guessed_and_said(unit, scale, axes, tmp_path, caplog):
     assert f"Units: {unit}" in caplog.text and f"Up: {axes}" in caplog.text
 
 
+def test_units_that_make_no_head_are_doubted(tmp_path, caplog):
+    fill(tmp_path / "in", 0.001 * make_faces(8))
+    prepare_meshes(tmp_path / "in", tmp_path / "m", units="m", align=False)
+    assert not caplog.text
+    prepare_meshes(tmp_path / "in", tmp_path / "mm", units="mm", align=False)
+    assert "In mm the first mesh is 0.2" in caplog.text and "mm large, which is no head; look at --units" in caplog.text
+
+
 def test_up_of_masks_and_of_closed_heads(tmp_path):
     faces = make_faces(8)
     mask = [polygon for polygon in POLYGONS if (HEAD[polygon, 1] < 20).all()]
@@ -422,6 +431,13 @@ def test_copies_are_named(heads, tmp_path, caplog):
         (heads / name).write_bytes((heads / "face3.obj").read_bytes())
     prepare_meshes(heads, tmp_path / "again")
     assert caplog.text.count("Copies of other faces: 2, such as face3.obj of face3 copy.obj") == 1
+    caplog.clear()
+    faces = make_faces(60)
+    turn = Rotation.from_euler("xyz", [4, -3, 5], degrees=True).as_matrix()
+    faces[57] = (faces[1] @ turn.T).round(2) + 7
+    write_npz(tmp_path / "turned.npz", {"vertices": faces, "faces": triangulate(SIZES, CORNERS)})
+    prepare_meshes(tmp_path / "turned.npz", tmp_path / "turned", units="mm")
+    assert "1, such as face 57 of turned.npz of face 1 of turned.npz" in caplog.text
     faces = make_faces(60)
     faces[57] = faces[1]
     write_npz(tmp_path / "all.npz", {"vertices": faces, "faces": triangulate(SIZES, CORNERS)})

@@ -13,7 +13,7 @@ from tests.toy import toy_model
 from tests.trainer.faces import TRAIN, toy_dataset
 from trainer.evaluation.baselines import GlobalPCA, fit_pca
 from trainer.evaluation.evaluate import Family, _ratio, evaluate, find_family
-from trainer.evaluation.measure import code_size, without_network
+from trainer.evaluation.measure import code_size, reconstruct, swap_cycle, without_network
 from trainer.evaluation.metrics import ROWS
 from trainer.evaluation.mixing import mix_codes
 from trainer.evaluation.table import format_table
@@ -173,6 +173,7 @@ def test_other_parts_have_their_own_regions_and_what_the_network_adds_is_measure
 def test_the_table_says_everything(results):
     text = format_table(results)
     lines = text.splitlines()
+    assert "too few" not in text
     assert all(any(line.startswith(row.label) for line in lines) for row in ROWS.values())
     assert "total code size" in text and "12" in next(
         line for line in lines if line.startswith("total code size")
@@ -188,6 +189,16 @@ def test_all_baselines_of_a_family(model, bed):
     assert set(family.own_closed_forms) <= set(family.closed_forms)
     text = format_table(evaluate({"toy": [NumpyDecoder(model)]}, bed, [family], 20))
     assert "Closed forms for toy" in text and "noise 0.03 mm" in text
+
+
+def test_each_face_has_its_own_swap_cycle(model, dataset):
+    rng = np.random.default_rng(0)
+    noise = rng.gamma(1.0, size=(len(dataset.vertices), 1, 1)) * rng.normal(size=dataset.vertices.shape)
+    bed = TestBed.of(dataclasses.replace(dataset, vertices=dataset.vertices + noise.astype(np.float32)), 0)
+    codes, decoded = reconstruct(NumpyDecoder(model), bed)
+    own = np.linalg.norm(decoded - bed.test, axis=2).mean(axis=1)
+    cycle = swap_cycle(NumpyDecoder(model), bed, codes).mean(axis=1)
+    assert np.corrcoef(own, cycle)[0, 1] > 0.99  # of pairs 0.7
 
 
 def test_a_code_that_all_parts_look_at_counts_once(model):
@@ -244,6 +255,7 @@ def test_few_faces(model, dataset):
             assert np.abs([cell.get("low", 0), cell.get("high", 0)]).max() < 1e3
         json.dumps(results, allow_nan=False)
         assert f"{test} test and 12 training faces" in format_table(results)
+        assert f"{test} test faces are too few for intervals and verdicts" in format_table(results)
     with pytest.raises(LwaeError, match="1 test face, too few"):
         TestBed.of(few(11, 1), 0)
 

@@ -10,12 +10,14 @@ import pytest
 
 from backend.errors import LwaeError
 from backend.lwae_file import load_model
+from backend.symmetry import mirror_map
 from tests.toy import toy_model
 from tests.trainer.faces import toy_dataset
 from trainer.cli import main
-from trainer.datasets.dataset import load_dataset, write_dataset
+from trainer.datasets.dataset import load_dataset, split_faces, write_dataset
 from trainer.evaluation.evaluate_runs import difference_between, evaluate_runs, run_names, write_results
 from trainer.evaluation.metrics import ROWS
+from trainer.mirror import symmetric_mean
 from trainer.run import create_run, open_run
 from trainer.training import train
 from trainer.weights.weights_file import save_weights
@@ -101,11 +103,15 @@ def test_runs_of_other_options_are_no_seeds(folder):
 
 
 def test_closed_forms_are_those_of_a_runs_own_noise_and_mirroring(folder, tmp_path, monkeypatch):
-    names = []
+    model, names = toy_model(), []
+    faces = load_dataset(folder / "three").vertices
+    mean = faces[split_faces(COUNT, 0)[0]].mean(axis=0)
+    image = mirror_map(model.mean, model.polygon_sizes, model.polygon_vertices)
+    data = write(tmp_path / "upright", 3, faces + symmetric_mean(mean, image) - mean)
     for own in ({}, {"seed": 1}, {"sigma_n": 0.07}, {"mirror": False}):
         names.append(str(len(names)))
         options = LOCAL | {"allocation": "equal"} | own
-        assert train(create_run(tmp_path / names[-1], folder / "three", "local", options))
+        assert train(create_run(tmp_path / names[-1], data, "local", options))
     families = []
     path = "trainer.evaluation.evaluate_runs"
     monkeypatch.setattr(f"{path}.find_family", lambda model, trained, bed, suffix: families.append((trained, suffix)))

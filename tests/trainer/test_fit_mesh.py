@@ -94,7 +94,7 @@ def test_near_points_are_the_closest(person, decoder):
     assert chosen.min() >= 0 and chosen.max() < len(triangles)
 
 
-def test_a_head_is_found_and_fitted_from_its_shape_alone(decoder, person, tmp_path, capsys):
+def test_a_head_is_found_and_fitted_from_its_shape_alone(decoder, person, tmp_path, capsys, caplog):
     rotation = turn((20, -15, 130))
     vertices, triangles = other_mesh(decoder.model, person)
     vertices = (vertices @ rotation.T + (50, -900, 400)) / 10
@@ -112,6 +112,7 @@ def test_a_head_is_found_and_fitted_from_its_shape_alone(decoder, person, tmp_pa
     errors = np.linalg.norm(placed - truth, axis=1)
     assert errors.mean() < 1.0, "vertices correspond, not only surfaces"
     assert "mm (symmetric Chamfer)" in capsys.readouterr().out
+    assert "trust" not in caplog.text
     assert ply.stat().st_size > 12 * len(face)
 
 
@@ -124,6 +125,25 @@ def test_distances_of_what_matches_nowhere_are_null(decoder, person, tmp_path, m
     fit_file(DEFAULT, tmp_path / "a.ply", tmp_path / "a.json")
     facts = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
     assert facts["mesh_to_face_mm"] is None and facts["chamfer_mm"] is None and facts["face_to_mesh_mm"] == 1.5
+
+
+def test_what_may_be_no_head_is_doubted(decoder, person, tmp_path, monkeypatch, caplog):
+    model = decoder.model
+    PlyFormat(model.vertex_count, model.polygon_sizes, model.polygon_vertices).write(tmp_path / "a.ply", person)
+    usual = model.prior.sample(np.random.default_rng(0), 1)[0]
+    unlike = model.prior.mean + 10 * (usual - model.prior.mean)
+
+    def said(code, to_mesh, mm=1.0, scale="units"):
+        distance = Distance(to_mesh, 0.8, 0.8)  # A ball was met to 1.4 mm by a face of 35, heads of ICT to 0.6 of 10.
+        fit = MeshFit(code, Similarity(mm, np.eye(3), np.zeros(3)), person, None, distance, distance)
+        monkeypatch.setattr("trainer.fit_file.fit_mesh", lambda *_: iter([fit]))
+        caplog.clear()
+        fit_file(DEFAULT, tmp_path / "a.ply", tmp_path / "a.json", scale)
+        return caplog.text
+
+    assert "times as far from the mean face as people are, and yet 1.4 mm from the mesh" in said(unlike, 1.4)
+    assert "in no usual unit is the mesh as large as a head" in said(usual, 0.1, 0.7)
+    assert not said(unlike, 0.6) and not said(usual, 1.4) and not said(usual, 0.1, 0.7, "free")
 
 
 def test_landmarks_place_a_mask_of_unknown_size_seen_inside_out(decoder, person):

@@ -6,6 +6,7 @@ from scipy.spatial import ConvexHull
 from backend.errors import LwaeError
 from trainer.mesh.topology import triangle_edges, umbrella_laplacian, vertex_normals
 from trainer.mesh.visibility import visibility
+from trainer.weights import find_parts
 from trainer.weights import local_weights as lw
 from trainer.weights.picture import save_parts_picture
 from trainer.weights.seams import Seams, moved_borders
@@ -80,6 +81,28 @@ def test_seam_is_smoother_than_hard_borders_and_diffusion(heads):
         for s in ("seam", "diffusion", "none")
     )
     assert seam < diffusion < hard
+
+
+def test_the_surface_is_measured_by_area(heads):
+    """Two parts of a ball, one of them with thrice as many vertices on half of the surface."""
+    points, triangles = sphere(400)
+    dense = np.concatenate([points[points[:, 2] <= 0], sphere(1200)[0][sphere(1200)[0][:, 2] > 0]])
+    triangles = ConvexHull(dense).simplices
+    upper = (dense[:, 2] > 0).astype(float)
+    report = lw.weights_report(np.stack([upper, 1 - upper]), dense, triangles)
+    assert report["parts"][0]["vertices"] > 2.8 * report["parts"][1]["vertices"]
+    assert [part["share"] for part in report["parts"]] == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+def test_tiny_parts_are_named(caplog):
+    strongest = np.repeat([0, 1, 2], [900, 29, 71])
+    find_parts._warn_of_tiny_parts(["head", "nose"], np.zeros(1000, dtype=int), np.ones(1000))
+    assert "Hardly a part: nose (0 vertices, 0.0% of the surface); ask for fewer parts than 2." in caplog.text
+    caplog.clear()
+    areas = np.where(strongest == 2, 0.01, 1.0)
+    find_parts._warn_of_tiny_parts(["head", "nose", "ears"], strongest, areas)
+    assert "nose (29 vertices, 3.1% of the surface), ears (71 vertices, 0.1% of the surface)" in caplog.text
+    assert "head" not in caplog.text
 
 
 def test_reads_a_memory_map_in_blocks(heads, tmp_path):
@@ -167,5 +190,9 @@ def test_bad_input_gets_a_sentence(heads):
         lw.local_weights(broken, triangles, 3, rng=rng)
     with pytest.raises(LwaeError, match="smoothing"):
         lw.local_weights(faces, triangles, 3, rng=rng, smoothing="blur")
+    with pytest.raises(LwaeError, match=r"fewer parts, another sparsity, or sparsity on the vertices \(W\)"):
+        lw._require_all(np.zeros(9, dtype=int), 2, "H")
+    with pytest.raises(LwaeError, match="fewer parts, or another sparsity. A mesh"):
+        lw._require_all(np.zeros(9, dtype=int), 2, "W")
     with pytest.raises(LwaeError, match="leave out --sharpen, or say --smoothing"):
         lw.local_weights(faces, triangles, 3, rng=rng, sharpen=4.0)

@@ -169,6 +169,8 @@ def test_correspondence_of_right_and_exchanged_parts(rng):
     assert exchanged["matched_parts"] == exchanged["own_region"] == 1 and exchanged["spearman"] < 0.7
     still = metrics.correspondence(np.zeros((3, 30)), weights, core, inside)
     assert still["spearman"] == 0
+    single = metrics.correspondence(rng.random((1, 30)), np.ones((1, 30)), 0 * core, inside[:1] | True)
+    assert single["spearman"] is None
 
 
 # Surface
@@ -202,6 +204,21 @@ def test_variance_ratio_leaves_out_what_never_moves(rng):
     total = ((x - x.mean(axis=0)) ** 2).sum(axis=(0, 2))
     assert values["variance"] == pytest.approx(1 - 0.75 * total[:10].sum() / total.sum(), rel=1e-3)
     assert values["variance_p5"] == pytest.approx(0.25, rel=1e-3)
+
+
+def test_mixes_are_resampled_with_their_donors(rng):
+    x, core = faces(rng, 30), np.repeat(np.arange(3), 10)
+    donors, weights = mixing.donor_mixes(rng, 30, 3), np.eye(3)[:, core]
+    mixed = x[donors[:, core], np.arange(30)]
+    np.testing.assert_array_equal(mixing.by_donor(mixed, donors, weights), x)
+    rough = rng.uniform(1, 2, (30, 30)).astype(np.float32)
+    mixed_rough = rough[donors[:, core], np.arange(30)]
+    for measure in (
+        metrics.variance(mixing.by_donor(mixed, donors, weights), x),
+        metrics.seam(mixing.by_donor(mixed_rough, donors, weights), rough, core == 1),
+    ):  # Each part is exactly as in its donor: nothing depends on which faces were drawn.
+        for draws in measure.resampled(0, 50).values():
+            np.testing.assert_allclose(draws, 1, rtol=1e-4)
 
 
 @pytest.mark.filterwarnings("error")

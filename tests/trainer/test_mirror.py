@@ -16,14 +16,14 @@ from trainer import training
 from trainer.closed_form import local_arrays, weighted_basis
 from trainer.datasets.dataset import Template
 from trainer.equivariance import Equivariance, parity
-from trainer.evaluation.closed_forms import search
+from trainer.evaluation.closed_forms import mirror_image, search
 from trainer.evaluation.evaluate_runs import _with_prior
 from trainer.evaluation.testbed import TestBed
 from trainer.face_store import FaceStore
 from trainer.latent import encode_faces, fit_prior, training_codes
 from trainer.mesh.topology import triangulate
 from trainer.mirror import find_image, mirror_images, symmetric_mean
-from trainer.run import create_run
+from trainer.run import create_run, open_run
 from trainer.weights.local_weights import local_weights
 from trainer.weights.seams import mirrored_parts, symmetric_weights
 from trainer.weights.weights_file import load_weights, save_weights
@@ -136,6 +136,34 @@ def test_without_mirroring_the_mean_is_that_of_the_faces(data, tmp_path):  # noq
     np.testing.assert_array_equal(
         run.start_model().mean, dataset.vertices[dataset.train].mean(axis=0, dtype=np.float64).astype(np.float32)
     )
+
+
+def test_with_one_sided_parts_faces_are_not_mirrored_anywhere(data, tmp_path, monkeypatch, caplog):  # noqa: F811
+    caplog.set_level("INFO")
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    left = np.clip(sphere()[0][:, 0] / 80 + 0.3, 0, 1).astype(np.float32)
+    save_weights(copy, np.stack([left, 1 - left]), ["left", "rest"])
+    path = create_run(tmp_path / "run", copy, "local", SMALL["local"]).path
+    seen = []
+    load = FaceStore.load
+
+    def loaded(self, own, into, turned):
+        seen.append(turned)
+        load(self, own, into, turned)
+
+    monkeypatch.setattr(FaceStore, "load", loaded)
+    training.train(open_run(path))
+    run = open_run(path)
+    dataset, model = run.dataset, run.trained_model()
+    assert run.image(dataset) is None and set(seen) == {None}
+    mean = dataset.vertices[dataset.train].mean(axis=0, dtype=np.float64).astype(np.float32)
+    np.testing.assert_array_equal(run.start_model().mean, mean)
+    bed = TestBed.of(dataset, 0)
+    assert mirror_image(run.trained_network(), bed) is None
+    np.testing.assert_allclose(_with_prior(run, model, bed).model.prior.mean, model.prior.mean, atol=1e-3)
+    np.testing.assert_allclose(model.prior.mean, training_codes(NumpyDecoder(model), dataset).mean(axis=0), atol=1e-3)
+    assert caplog.text.count("not mirrored in training: the parts are not symmetric") == 1
 
 
 def test_training_sees_mirrored_faces_and_the_prior_prefers_no_side(data, tmp_path, monkeypatch):  # noqa: F811

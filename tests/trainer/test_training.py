@@ -211,10 +211,13 @@ def test_every_way_to_say_resume(data, tmp_path, capsys):
         assert main(["train", *command]) == 0
     assert open_run(tmp_path / "run").checkpoint.read_bytes() == before
     assert main(["train", "--resume", run, "--epochs", "2"]) == 1
+    shutil.copytree(data, tmp_path / "copy")
+    assert main(["train", str(tmp_path / "copy"), "--out", run, "--resume"]) == 1
     assert main(["train", "--resume", str(tmp_path / "none")]) == 1
     assert main(["train", str(data), "--out", run]) == 1
     errors = capsys.readouterr().err
     assert "cannot change" in errors and "is not a run" in errors and "exists already" in errors
+    assert f"was started with the data set {os.path.realpath(data)}, which" in errors
 
 
 def test_parts_that_the_coarsest_mesh_misses_are_named(data, tmp_path, caplog):

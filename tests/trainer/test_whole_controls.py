@@ -56,6 +56,14 @@ def test_a_control_reads_back_what_it_did(made):
     np.testing.assert_allclose(read, np.eye(3) - 1 / 3, atol=0.06)
 
 
+def test_a_label_that_codes_do_not_know_moves_nothing(made, caplog):
+    caplog.set_level("INFO")
+    decoder, labels = made[:2]
+    codes = np.random.default_rng(2).normal(size=(COUNT, 12)).astype(np.float32)
+    assert fit_whole_controls(decoder, codes, ["age"], labels["age"][:, None]) == []
+    assert "of it, too little for a slider." in caplog.text and "nan" not in caplog.text
+
+
 def test_no_labels_no_controls(made):
     decoder, codes = made[0], np.random.default_rng(1).normal(size=(50, 12)).astype(np.float32)
     assert fit_whole_controls(decoder, codes, [], np.zeros((50, 0))) == []

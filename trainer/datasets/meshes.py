@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import shlex
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from backend.errors import LwaeError
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 HEAD_MM = (150.0, 400.0)  # How large a head is along its longest side.
+ANY_HEAD_MM = (50.0, 1000.0)  # A mask of a child, a bust: a wrong unit leads out of this.
 USUAL_FRONT = {"y": "z", "z": "-y", "-y": "-z"}  # Most tools; Blender; camera frames of computer vision.
 # Files that exporters leave beside meshes.
 COMPANIONS = (".mtl", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".tga", ".bmp", ".exr", ".webp")
@@ -36,6 +37,9 @@ COMPANIONS += (".txt", ".md", ".csv", ".tsv", ".json", ".html", ".pdf", ".yaml",
 FEWEST = 8
 FAR = 1000  # heads; beyond it positions are rounded to hundredths of a mm.
 BLOCK = 50
+EQUAL = 1e-4  # of a head's length, by which copies differ at most: files round to hundredths of a mm
+PROJECTIONS = 32
+MOST_PAIRS = 20  # compared for each face, where all are nearly equal
 
 
 def prepare_meshes(
@@ -88,10 +92,10 @@ def prepare_meshes(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent) as scratch:
-            count, names, copies = 0, {}, []
+            names: list[str] = []
             for file in tqdm(files, unit="mesh", disable=None):
                 faces = correspondence.read(file)
-                count += len(faces)
+                names += [file.name if len(faces) == 1 else f"face {i} of {file.name}" for i in range(len(faces))]
                 for start in range(0, len(faces), BLOCK):
                     block = faces[start : start + BLOCK].astype(np.float64) @ frame.T
                     # float32 has no digits left for the shape of a head that is far from the origin.
@@ -100,22 +104,11 @@ def prepare_meshes(
                         block -= centre
                     elif np.abs(centre).max() > FAR * np.ptp(block[0, used], axis=0).max():
                         raise LwaeError(f"{file} is too far from the origin to stay there; leave out --no-align.")
-                    for number, face in enumerate(block.astype(np.float32), start):
-                        data = face.tobytes()
-                        scratch.write(data)
-                        own = file.name if len(faces) == 1 else f"face {number} of {file.name}"
-                        if (other := names.setdefault(hashlib.blake2b(data).digest(), own)) != own:
-                            copies.append((own, other))
+                    scratch.write(np.ascontiguousarray(block, np.float32).data)
+            count = len(names)
             if count < FEWEST:
                 raise LwaeError(
                     f"{source} has {count} meshes; a model needs at least {FEWEST}, better hundreds."
-                )
-            if copies:
-                log.warning(
-                    "Copies of other faces: %d, such as %s of %s; remove them, else models are tested on faces "
-                    "that they were trained on.",
-                    len(copies),
-                    *copies[0],
                 )
             scratch.flush()
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
@@ -123,7 +116,7 @@ def prepare_meshes(
             _warn_of_coinciding(mean[used])
             if not template.polygon_material.any():
                 template.polygon_material[eye_polygons(mean, template)] = 1
-            return write_dataset(
+            dataset = write_dataset(
                 path,
                 _blocks(faces, mean if align else None, used),
                 count,
@@ -134,6 +127,8 @@ def prepare_meshes(
                 command=f"python -m trainer prepare meshes {shlex.join([source.name, *options])} --out DATA",
                 seed=seed,
             )
+        _warn_of_copies(dataset.vertices, names, used)
+        return dataset
     except OSError as error:
         raise LwaeError(
             f"Cannot write beside {path}: {error.strerror or error}; choose another folder, or free some space."
@@ -189,6 +184,8 @@ def _frame(first: np.ndarray, template: Template, units: str, up: str, front: st
         log.info("Units: %s, because the first mesh is %.3g %s large then.", units, extents.max(), units)
     if units not in UNITS:
         raise LwaeError(f"There is no unit {units!r}; use one of auto, {', '.join(UNITS)}.")
+    if not ANY_HEAD_MM[0] < (size := UNITS[units] * extents.max()) < ANY_HEAD_MM[1]:
+        log.warning("In %s the first mesh is %.3g mm large, which is no head; look at --units again.", units, size)
     if up == "auto":
         up = _guess_up(first, template)
         log.info("Up: %s, as the shape of the first mesh has it; if that is wrong, use --up.", up)
@@ -252,6 +249,36 @@ def _warn_of_coinciding(vertices: np.ndarray) -> None:
             "%d vertices lie on others. If the mesh was split along UVs or hard edges, merge them by distance in all "
             "meshes and prepare again: parts may tear there.",
             twice,
+        )
+
+
+def _warn_of_copies(vertices: np.ndarray, names: list[str], used: np.ndarray) -> None:
+    """Name a face that is another once more, however it was turned and rounded before it was aligned.
+
+    A few random projections find pairs that may be equal, so that no more than these are compared.
+
+    Args:
+        vertices: float32 [S, N, 3] mm, memory-mapped.
+        used: the vertices that count.
+    """
+    origin = vertices[0, used]
+    equal = EQUAL * np.ptp(origin, axis=0).max()
+    axes = np.random.default_rng(0).normal(size=(origin.size, PROJECTIONS)).astype(np.float32)
+    axes /= np.sqrt(origin.size)  # As long as a difference is its root mean square, each projection's usual size.
+    blocks = (vertices[start : start + BLOCK, used] - origin for start in range(0, len(vertices), BLOCK))
+    points = np.concatenate([block.reshape(len(block), -1) @ axes for block in blocks])
+    pairs = cKDTree(points).query_pairs(equal * np.sqrt(PROJECTIONS), output_type="ndarray")
+    copies: dict[int, int] = {}
+    for one, other in pairs[np.lexsort(pairs.T[::-1])][: MOST_PAIRS * len(vertices)]:
+        if one not in copies and other not in copies:
+            if np.abs(vertices[one, used] - vertices[other, used]).max() < equal:
+                copies[other] = one
+    if copies:
+        first = min(copies)
+        log.warning(
+            "Copies of other faces: %d, such as %s of %s; remove them, else models are tested on faces "
+            "that they were trained on.",
+            *(len(copies), names[first], names[copies[first]]),
         )
 
 

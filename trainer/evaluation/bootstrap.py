@@ -17,6 +17,7 @@ import numpy as np
 
 RESAMPLES = 1000
 LEVEL = 0.95
+FEWEST = 20  # faces, of which resamples tell something of others
 BLOCK_NUMBERS = 2**23  # Numbers in memory for one block of resamples.
 
 
@@ -25,12 +26,14 @@ class Measure:
     """Per-unit values and how metrics follow from their means.
 
     Attributes:
-        groups: arrays [n, ...], one row per unit; groups are resampled independently (faces, mixes).
+        groups: arrays [n, ...], one row per unit; groups are resampled independently (faces, random faces).
         statistics: the means of all groups, each [R, ...], to metrics by name, each [R].
+        together: the same rows of all groups belong together, and are drawn together.
     """
 
     groups: tuple[np.ndarray, ...]
     statistics: Callable[..., dict[str, np.ndarray]]
+    together: bool = False
 
     def values(self) -> dict[str, float]:
         """The metrics over all units."""
@@ -39,7 +42,8 @@ class Measure:
 
     def resampled(self, seed: int, resamples: int = RESAMPLES) -> dict[str, np.ndarray]:
         """The metrics over resampled units, each float64 [resamples]."""
-        shares = [_shares(seed, place, len(group), resamples) for place, group in enumerate(self.groups)]
+        places = [0 if self.together else place for place in range(len(self.groups))]
+        shares = [_shares(seed, place, len(g), resamples) for place, g in zip(places, self.groups, strict=True)]
         flat = [group.reshape(len(group), -1) for group in self.groups]
         block = max(1, BLOCK_NUMBERS // max(group.shape[1] for group in flat))
         results: dict[str, list[np.ndarray]] = {}

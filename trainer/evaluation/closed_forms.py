@@ -144,14 +144,11 @@ def noises(reference: FaceModel) -> list[float]:
     return sorted({*SIGMAS, *own})
 
 
-def counts_mirrored(reference: FaceModel) -> bool:
-    """Whether mirrored faces counted when a model was trained, where the template has mirror images."""
-    return bool(reference.header.get("training", {}).get("mirror"))
-
-
 def mirror_image(reference: FaceModel, bed: TestBed) -> np.ndarray | None:
     """The mirror image of each vertex, int [N], where mirrored faces counted; else None."""
-    return find_image(reference.mean, bed.dataset.template) if counts_mirrored(reference) else None
+    if not reference.header.get("training", {}).get("mirror"):
+        return None
+    return find_image(reference.mean, bed.dataset.template, reference.weights, logging.DEBUG)
 
 
 def _name(candidate: dict) -> str:

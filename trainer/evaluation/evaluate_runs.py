@@ -17,7 +17,7 @@ from backend.model import FaceModel
 from trainer.datasets.dataset import Dataset
 from trainer.run import Run, open_run
 
-from .closed_forms import counts_mirrored, noises, with_prior
+from .closed_forms import mirror_image, noises, with_prior
 from .evaluate import evaluate, find_family
 from .metrics import BLOCK_FACES
 from .testbed import TestBed
@@ -57,7 +57,8 @@ def evaluate_runs(paths: Sequence[Path], seed: int = 0, merge_seeds: bool = Fals
         first_of[name] = group[0]
         model = models[group[0]]
         # All that its closed forms follow from.
-        kind = model.weights.tobytes(), tuple(model.code_sizes), tuple(noises(model)), counts_mirrored(model)
+        mirrored = mirror_image(model, bed) is not None
+        kind = model.weights.tobytes(), tuple(model.code_sizes), tuple(noises(model)), mirrored
         kinds.setdefault(kind, []).append(name)
     families = []
     for of_kind in kinds.values():

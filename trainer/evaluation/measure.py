@@ -45,9 +45,11 @@ def reconstruct(decoder: Decoder, bed: TestBed) -> tuple[np.ndarray, np.ndarray]
 
 
 def swap_cycle(decoder: Decoder, bed: TestBed, codes: np.ndarray) -> np.ndarray:
-    """|x - unswap(swap(x))| of random pairs of test faces and each vertex, mean over the two of a pair, [n, N], mm.
+    """|x - unswap(swap(x))| of each test face and vertex, [n, N], mm.
 
-    Two faces exchange some parts, are decoded, encoded, exchange them back and are decoded. `codes`: of the test faces.
+    Two faces exchange some parts, are decoded, encoded, exchange them back and are decoded. Each face is in two such
+    pairs, and what counts is the mean of its own errors there: pairs that share a face could not be resampled as if
+    they were independent. `codes`: of the test faces.
     """
     exchange = mixing.pair_swaps(bed.rng(2), len(codes), decoder.model.part_count)
     again = [
@@ -59,12 +61,12 @@ def swap_cycle(decoder: Decoder, bed: TestBed, codes: np.ndarray) -> np.ndarray:
     foreign = first != own
     partner = np.where(foreign, first, second).max(axis=1)
     total = np.zeros(bed.test.shape[:2], dtype=np.float32)
-    for mine, other, goal in ((again[0], again[1], bed.test), (again[1], again[0], bed.test[partner])):
+    for mine, other, faces in ((again[0], again[1], own[:, 0]), (again[1], again[0], partner)):
         restored = mine.copy()
         for part in range(foreign.shape[1]):
             columns = decoder.model.part_slice(part)
             restored[:, columns] = np.where(foreign[:, part, None], other[:, columns], mine[:, columns])
-        total += metrics.vertex_distances(in_blocks(decoder.decode, restored), goal)
+        total[faces] += metrics.vertex_distances(in_blocks(decoder.decode, restored), bed.test[faces])
     return total / 2
 
 
@@ -99,8 +101,9 @@ def measure(decoder: Decoder, bed: TestBed, regions: Regions) -> tuple[list[Meas
     measures.append(metrics.donor_retrieval(mixed, test, donors, regions.core))
     for name, laplacian in bed.laplacians.items():
         rough = metrics.squared_roughness(laplacian, mixed, bed.pca.mean)
+        rough = mixing.by_donor(rough, donors, model.weights)
         measures.append(metrics.seam(rough, bed.real_roughness[name], regions.border, name))
-    measures.append(metrics.variance(mixed, test))
+    measures.append(metrics.variance(mixing.by_donor(mixed, donors, model.weights), test))
     measures.append(metrics.pairwise(metrics.pairwise_distances(mixed, bed.pca.mean), bed.real_distances))
 
     measures.append(metrics.mean_distance("swap_cycle", swap_cycle(decoder, bed, codes)))

@@ -224,7 +224,8 @@ def correspondence(change: np.ndarray, weights: np.ndarray, core: np.ndarray, in
         weights: local weights [K, N]; core [N] and inside bool [K, N]: the regions.
 
     Returns:
-        spearman_parts: rank correlation of w_k and change_k over vertices; spearman: its mean.
+        spearman_parts: rank correlation of w_k and change_k over vertices; spearman: its mean, None of a single part,
+            whose weights are all the same.
         confusion: [K, K], mean change over the core of part l when part k is swapped, rows sum to 1.
         matched_parts: parts that the Hungarian assignment on `confusion` gives to themselves.
         own_region: parts whose most changed vertex is inside their own region.
@@ -238,7 +239,7 @@ def correspondence(change: np.ndarray, weights: np.ndarray, core: np.ndarray, in
         spearman = np.array([spearmanr(w, row).statistic for w, row in zip(weights, change, strict=True)])
     spearman = np.nan_to_num(spearman)
     return {
-        "spearman": float(spearman.mean()),
+        "spearman": float(spearman.mean()) if parts > 1 else None,
         "matched_parts": int((linear_sum_assignment(-confusion)[1] == np.arange(parts)).sum()),
         "own_region": int(inside[np.arange(parts), change.argmax(axis=1)].sum()),
         "spearman_parts": spearman.tolist(),
@@ -263,7 +264,9 @@ def seam(mixed: np.ndarray, real: np.ndarray, border: np.ndarray, name: str = "s
     or the cotangent one of the mean face. RMS of r_v over the vertices, their 95th percentile, the
     largest, and the RMS over border vertices (no weight above 0.7). 1 is real; less is smoothed over,
     more is a visible seam. Vertices that never bend in real faces do not count. `mixed`, `real`:
-    `squared_roughness` [n, N]. Units: mixes; faces.
+    `squared_roughness` [n, N], that of mixes put in order by `mixing.by_donor`. Units: faces, and with each what
+    mixes owe to it: they recombine these very faces, and drawn apart from them would seem to differ from them by
+    chance many times as much.
     """
     level = real.mean(axis=0, dtype=np.float64)
     bends = level > 1e-8 * level.max()
@@ -279,15 +282,15 @@ def seam(mixed: np.ndarray, real: np.ndarray, border: np.ndarray, name: str = "s
             f"{name}_border": at_border,
         }
 
-    return Measure((mixed[:, bends], real[:, bends]), statistics)
+    return Measure((mixed[:, bends], real[:, bends]), statistics, together=True)
 
 
 def variance(mixed: np.ndarray, real: np.ndarray) -> Measure:
     """Variance of mixed over real faces, sum_v E|m - Em|^2 / sum_v E|x - Ex|^2.
 
     And the 5th percentile over vertices of the same ratio per vertex. 1 keeps all variety; blending parts
-    of different faces loses some. Vertices that never move do not count. `mixed`, `real`: [n, N, 3].
-    Units: mixes; faces (about the mean of all of them).
+    of different faces loses some. Vertices that never move do not count. `mixed`, `real`: [n, N, 3], mixes in
+    the order of `mixing.by_donor`. Units: faces (about the mean of all of them), drawn as in `seam`.
     """
     centres = (x.mean(axis=0, dtype=np.float64).astype(np.float32) for x in (mixed, real))
     made, natural = (
@@ -302,7 +305,7 @@ def variance(mixed: np.ndarray, real: np.ndarray) -> Measure:
             "variance_p5": np.percentile(_over(made, natural), 5, axis=1),
         }
 
-    return Measure((made[:, moves], natural[:, moves]), statistics)
+    return Measure((made[:, moves], natural[:, moves]), statistics, together=True)
 
 
 def pairwise_distances(faces: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -22,6 +22,24 @@ def donor_mixes(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
     return order[(np.arange(faces)[:, None] + shifts) % faces]
 
 
+def by_donor(mixed: np.ndarray, donors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Rows of mixes, one for each vertex, put where the donor is of the part that is strongest there.
+
+    Each face gives each part once, so that this is an order, another one for each part: row i has of the mixes what
+    they owe to face i. Resampled together with the faces it then moves as they do.
+
+    Args:
+        mixed: [faces, N, ...], of the mixes of a table of `donor_mixes`.
+        donors: int [faces, K], that table.
+        weights: [K, N].
+    """
+    result, strongest = np.empty_like(mixed), weights.argmax(axis=0)
+    for part in range(donors.shape[1]):
+        own = np.flatnonzero(strongest == part)
+        result[donors[:, part, None], own] = mixed[:, own]
+    return result
+
+
 def one_part_swaps(rng: np.random.Generator, faces: int, parts: int) -> np.ndarray:
     """Each face with each part in turn from another one: int64 [K, faces, K]; [k, i] is face i but part k."""
     donors = np.broadcast_to(np.arange(faces)[None, :, None], (parts, faces, parts)).copy()

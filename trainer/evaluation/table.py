@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .bootstrap import FEWEST
 from .metrics import ROWS
 
 RATIOS = {
@@ -56,7 +57,8 @@ def format_table(results: dict) -> str:
     if any("runs" in cell for model in models.values() for cell in model["metrics"].values()):
         legend += ", then least..most over seeds"
     lines = [
-        f"{results['test_faces']} test and {results['train_faces']} training faces of {results['dataset']}; {legend}.",
+        f"{results['test_faces']} test and {results['train_faces']} training faces of {results['dataset']}; {legend}."
+        + _few(results["test_faces"]),
         "",
         *_grid(rows),
         "",
@@ -78,6 +80,11 @@ def format_table(results: dict) -> str:
         if "metrics" in comparison:
             lines += ["", *_verdict(name, comparison["metrics"])]
     return "\n".join(lines) + "\n"
+
+
+def _few(faces: int) -> str:
+    few = f" {faces} test faces are too few for intervals and verdicts: take them for hints (at least {FEWEST})."
+    return few if faces < FEWEST else ""
 
 
 def _closed_forms(tried: dict) -> list[str]:

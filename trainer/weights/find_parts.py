@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,11 @@ from .local_weights import local_weights, mean_face, weights_report
 from .part_names import name_parts
 from .picture import save_parts_picture
 from .weights_file import save_weights
+
+log = logging.getLogger(__name__)
+
+# A part that is the strongest at less than this has hardly anything to say; it is a fold or a rim, not a place.
+LEAST_VERTICES, LEAST_SURFACE = 30, 0.005
 
 
 def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **options) -> str:
@@ -43,6 +49,7 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **op
     areas = vertex_areas(mean, triangles)
     names = name_parts(weights, mean, template.region_names, template.region_of_vertex, areas)
     report = weights_report(weights, mean, triangles)
+    _warn_of_tiny_parts(names, weights.argmax(axis=0), areas)
     save_weights(data, weights, names, command)
     with atomic_write(Path(data) / "weights.json", "w", encoding="utf-8") as stream:
         json.dump({"parts": names, "command": command, "report": report}, stream, indent=1)
@@ -56,3 +63,21 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **op
         f"coverage {report['coverage']:.3f}, balance {report['balance']:.3f}; picture: {data}/weights.png"
     )
     return "\n".join(lines)
+
+
+def _warn_of_tiny_parts(names: list[str], strongest: np.ndarray, areas: np.ndarray) -> None:
+    """Say which parts are the strongest nearly nowhere.
+
+    Args:
+        strongest: int [N], the strongest part of each vertex.
+        areas: [N] mm^2.
+    """
+    count = np.bincount(strongest, minlength=len(names))
+    surface = np.bincount(strongest, areas, len(names)) / areas.sum()
+    tiny = [
+        f"{name} ({vertices} vertices, {share:.1%} of the surface)"
+        for name, vertices, share in zip(names, count, surface, strict=True)
+        if vertices < LEAST_VERTICES or share < LEAST_SURFACE
+    ]
+    if tiny:
+        log.warning("Hardly a part: %s; ask for fewer parts than %d.", ", ".join(tiny), len(names))

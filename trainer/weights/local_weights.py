@@ -114,7 +114,7 @@ def local_weights(
     share = np.zeros((len(mean), parts))
     share[used] = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
     label = share.argmax(axis=1)
-    _require_all(label[share.max(axis=1) > 0], parts)
+    _require_all(label[share.max(axis=1) > 0], parts, sparse_factor)
     if one_place:
         share = keep_main_places(share, mean, triangles, vote)
     weights = sharpened(share, sharpen)
@@ -132,16 +132,17 @@ def local_weights(
     weights = partition_of_unity(weights)
     if image is not None and (alike := symmetric_weights(weights.T, image)) is not None:
         weights = alike.T
-    _require_all(weights.argmax(axis=1), parts)
+    _require_all(weights.argmax(axis=1), parts, sparse_factor)
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
 
 
-def _require_all(strongest: np.ndarray, parts: int) -> None:
+def _require_all(strongest: np.ndarray, parts: int, sparse_factor: str) -> None:
     if missing := parts - len(np.unique(strongest)):
+        ways = "or another sparsity" if sparse_factor == "W" else "another sparsity, or sparsity on the vertices (W)"
         raise LwaeError(
-            f"{missing} of {parts} parts are nowhere the strongest; ask for fewer parts, another sparsity, or "
-            "sparsity on the vertices (W). A mesh that is split into many pieces has to be merged first."
+            f"{missing} of {parts} parts are nowhere the strongest; ask for fewer parts, {ways}. "
+            "A mesh that is split into many pieces has to be merged first."
         )
 
 
@@ -354,7 +355,7 @@ def weights_report(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray)
     Returns:
         coverage: share of the vertices whose largest weight is above 0.5.
         balance: entropy of the parts' vertex counts over log K (1: all the same size).
-        parts: per part `vertices` (where it is strongest), `share` (mean weight), `peak` (largest weight),
+        parts: per part `vertices` (where it is strongest), `share` (of the surface), `peak` (largest weight),
             `pieces` (connected pieces of the vertices where it is strongest), `symmetry` (overlap with its
             own mirror image: 1 symmetric, 0 one-sided) and `side` (-1 wholly on the person's right, +1 left).
     """
@@ -365,6 +366,8 @@ def weights_report(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray)
     mirror = mirror_map(mean)
     paired = mirror >= 0
     side = np.sign(np.where(np.abs(mean[:, 0]) > 0.005 * np.ptp(mean[:, 0]), mean[:, 0], 0))
+    area = vertex_areas(mean, triangles)
+    area /= area.sum()
     shares = count / count.sum()
     entropy = -float(np.sum(shares[shares > 0] * np.log(shares[shares > 0])))
     parts = []
@@ -373,7 +376,7 @@ def weights_report(weights: np.ndarray, mean: np.ndarray, triangles: np.ndarray)
         parts.append(
             {
                 "vertices": int(count[k]),
-                "share": float(w.mean()),
+                "share": float(w @ area),
                 "peak": float(w.max()),
                 "pieces": len(np.unique(piece[label == k])),
                 "symmetry": float(np.minimum(here, there).sum() / max(np.maximum(here, there).sum(), 1e-12)),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
@@ -74,7 +75,7 @@ class Seam:
         self._natural = self._bending(model.mean + displacements[rows] for rows in self._blocks(self._faces))
         self._bends = self._natural > 1e-8 * self._natural.max()
 
-    @property
+    @cached_property
     def matrix(self) -> sp.csr_matrix:
         """Q, [N, N]: x^T Q x is how a field x bends, |L x|^2, at each vertex as a multiple of what real faces have."""
         level = self._natural / self._faces

@@ -21,8 +21,8 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
+from .mesh.symmetric_solver import symmetric_solver
 from .regression import Moments
 
 TOLERANCE = 1e-2  # of the error's norm, relative to that of the start
@@ -47,7 +47,10 @@ class SmoothRegression:
         own = [q.tocsr()[vertices][:, vertices] for vertices in reached]
         self._bending = [matrix.astype(np.float32) for matrix in own]
         self._apart = [moments.apart[part, part].astype(np.float32) for part in columns]
-        self._solvers = [_solver(matrix, 1 + penalty) for matrix in own]
+        self._solvers = [
+            symmetric_solver((matrix + (1 + penalty) * sp.eye(len(vertices))).astype(np.float32))
+            for matrix, vertices in zip(own, reached, strict=True)
+        ]
         self._places = []
         gram = moments.together + penalty * moments.apart
         for parts, vertices in groups(reached, q.shape[0]):
@@ -113,13 +116,6 @@ def groups(reached: list[np.ndarray], count: int) -> list[tuple[np.ndarray, np.n
         for number in range(sets.shape[1])
         if sets[:, number].any()
     ]
-
-
-def _solver(q: sp.spmatrix, diagonal: float) -> Callable[[np.ndarray], np.ndarray]:
-    """Solves (diagonal I + q) x = y."""
-    matrix = (q + diagonal * sp.eye(q.shape[0])).tocsc().astype(np.float32)
-    options = {"SymmetricMode": True}
-    return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=options).solve
 
 
 def _columns(function: Callable[[np.ndarray], np.ndarray], field: np.ndarray) -> np.ndarray:

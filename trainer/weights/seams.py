@@ -18,8 +18,8 @@ import logging
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.linalg import splu
 
+from trainer.mesh.symmetric_solver import symmetric_solver
 from trainer.mesh.topology import adjacency, distances_from, mirror_map, umbrella_laplacian
 
 log = logging.getLogger(__name__)
@@ -92,13 +92,7 @@ class Seams:
             distance: [N] mm from the nearest border.
         """
         stiffness = np.minimum(beta * (1 + (distance / reach) ** power), MOST_STIFFNESS)
-        solver = splu(
-            (self.matrix + sp.diags(stiffness)).tocsc(),
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
-        return solver.solve(stiffness[:, None] * hard)
+        return symmetric_solver(self.matrix + sp.diags(stiffness))(stiffness[:, None] * hard)
 
     def response(self, weights: np.ndarray) -> np.ndarray:
         """Share of a donor's difference that arrives where each part is strongest, float64 [K].

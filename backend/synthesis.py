@@ -24,6 +24,7 @@ from .controls import control_label, control_matrix, readouts, slider_matrix
 from .decoder import Decoder
 from .errors import LwaeError
 from .model import FaceModel
+from .number_text import number_rows
 
 BLOCK = 64
 MAX_FACES = 2**31 - 1
@@ -207,8 +208,6 @@ class Table:
             *self.controls,
             *(f"{name}[{i}]" for k, name in enumerate(model.part_names) for i in range(model.code_sizes[k])),
         ]
-        # %.9g gives every float32 back exactly.
-        self._numbers = ",".join(["%.9g"] * (len(model.controls) + model.code_size))
 
     def values(self, codes: np.ndarray) -> np.ndarray:
         """Control values float32 [n, controls] of a block's codes [n, D], as `controls.split_code` gives."""
@@ -219,14 +218,14 @@ class Table:
 
     def rows(self, start: int, codes: np.ndarray, files: list[tuple[str, int]]) -> str:
         """Lines of faces start, start + 1, ...; `files` holds each face's file name and its row in that file."""
-        numbers = np.concatenate([self.values(codes), codes], axis=1).tolist()
+        numbers = number_rows(np.concatenate([self.values(codes), codes], axis=1))
         lines = []
         for index, ((file, row), line) in enumerate(zip(files, numbers, strict=True), start=start):
             label = f"{index},{file},{row},{self.plan.seed},"
             if self.plan.combines:
                 target, source, part = self.plan.combination(index)
                 label += f"{target},{source},{_quoted(self.plan.model.part_names[part])},"
-            lines.append(label + self._numbers % tuple(line) + "\n")
+            lines.append(f"{label}{line}\n")
         return "".join(lines)
 
 

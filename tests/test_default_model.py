@@ -14,6 +14,7 @@ from backend.lwae_file import load_model
 from backend.model import WHOLE
 from backend.numpy_decoder import NumpyDecoder
 from tests.poses import random_rotation
+from trainer.controls import region_measures
 from trainer.local_preset import DEFAULTS
 
 PATH = Path(__file__).parents[1] / "blender_lwae" / "models" / "default.lwae"
@@ -141,6 +142,19 @@ def test_geometric_controls_do_what_they_say(model, moved_by):
             assert distances[far].max() < 0.1 or share < 0.005, f"{label} moves what is far away"
             checked += 1
     assert checked > 30
+
+
+def test_geometric_controls_leave_the_other_measures_of_their_part_alone(model, moved_by):
+    """At 2 each of them moves by less than a tenth of what it would in its own name, in deviations of people."""
+    for part, name in enumerate(model.part_names):
+        indices = {model.controls[i].name: i for i in part_controls(model, part)}
+        measures = [one for one in region_measures(model, part, name) if one.name in indices]
+        found = np.array([[np.vdot(one.gradient, moved_by[2][indices[own.name]]) for one in measures] for own in measures])
+        people = model.prior.sample(np.random.default_rng(0), 400)
+        shown = NumpyDecoder(model).decode(people) - model.mean
+        spread = np.array([np.einsum("bnc,nc->b", shown, one.gradient).std() for one in measures])
+        shares = found / spread / np.diag(found / spread)[:, None]
+        assert np.abs(shares - np.eye(len(shares))).max() < 0.1, (name, shares.round(2))
 
 
 def test_nose_width_widens_the_nose_and_leaves_the_ears_alone(model, moved_by):

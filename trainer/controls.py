@@ -2,7 +2,8 @@
 """Sliders: named directions in each part's code space, in standard deviations of the training faces.
 
 First geometric ones, fitted by regression: size along each axis and place of the part, measured on its region. A
-control changes its own measure and, as the regression is on all measures at once, leaves the part's others alone.
+control changes its own measure and, as the regression is on all measures at once, leaves the part's others alone. It is
+one among faces that hardly move beyond the part, where the part's soft border still reaches (`_within_region`).
 Then principal components of what the geometric ones leave ("Shape 1", "Shape 2", ...), of the surface and not of codes,
 whose numbers do not say how far they move it. Those of the whole face, from labels, are in `whole_controls`.
 """
@@ -21,6 +22,10 @@ SHAPES = 6  # Principal components per part.
 LEAST_SPREAD_MM = 0.25
 RIDGE = 0.02
 PROBE = 0.5
+# Beyond a part is where it weighs less than this; a mean square of what its codes move there counts as a variance of
+# this many.
+BEYOND = 0.25
+HELD = 15
 
 
 @dataclass(frozen=True)
@@ -45,29 +50,51 @@ def fit_controls(decoder: Decoder, codes: np.ndarray) -> list[Control]:
 def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) -> list[Control]:
     measures, fields = region_measures(decoder.model, part, name), _fields(decoder, part)
     jacobian = np.stack([measure.gradient.ravel() for measure in measures]) @ fields.T
+    fields *= _roots(decoder.model)
     values = codes @ jacobian.T
     spread = values.std(axis=0)
     kept = [i for i in range(len(measures)) if spread[i] >= LEAST_SPREAD_MM]
     directions = np.zeros((0, codes.shape[1]))
     if kept:
+        standard = jacobian[kept] / spread[kept, None]
+        covariance = codes.T @ codes / len(codes)
         # Multiple regression of the codes on standardised measures: other measures held, a direction moves its own.
-        standard = values[:, kept] / spread[kept]
-        gram = standard.T @ standard / len(standard) + RIDGE * np.eye(len(kept))
-        directions = np.linalg.solve(gram, standard.T @ codes / len(standard))
+        within = _within_region(covariance, fields, decoder.model.weights[part])
+        directions = np.linalg.solve(_ridged(standard @ within @ standard.T), standard @ within)
         # One unit is one standard deviation of the measure among faces that are alike in the others: a direction that
         # holds the others is so much rarer than its measure that 3 of the measure's own deviations tear a face apart.
-        own = np.einsum("id,id->i", directions, jacobian[kept]) / spread[kept]
-        directions /= (own * np.sqrt(np.diag(np.linalg.inv(gram))))[:, None]
+        own = np.einsum("id,id->i", directions, standard)
+        rarity = np.sqrt(np.diag(np.linalg.inv(_ridged(standard @ covariance @ standard.T))))
+        directions /= (own * rarity)[:, None]
     controls = [
         Control(measures[i].name, part, direction.astype(np.float32), measures[i].description)
         for i, direction in zip(kept, directions, strict=True)
     ]
     rest = codes - codes @ np.linalg.pinv(directions) @ directions if len(directions) else codes
     count = min(SHAPES, codes.shape[1] - len(kept))
-    for index, direction in enumerate(_principal_directions(rest, fields * _roots(decoder.model), count)):
+    for index, direction in enumerate(_principal_directions(rest, fields, count)):
         description = f"Principal shape variation {index + 1} of the {name} that the sliders above do not cover"
         controls.append(Control(f"Shape {index + 1}", part, direction.astype(np.float32), description))
     return controls
+
+
+def _within_region(covariance: np.ndarray, fields: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Covariance of codes [Z_k, Z_k] given that they move next to nothing beyond the part.
+
+    Args:
+        fields: what a unit of each number moves, times the roots of what coordinates count, [Z_k, 3N].
+        weights: of the part, [N].
+    """
+    beyond = fields[:, np.repeat(weights < BEYOND, 3)].astype(np.float64)
+    cost = beyond @ beyond.T
+    typical = np.vdot(covariance, cost)
+    if typical <= 0:  # No vertex lies there, or none of them moves.
+        return covariance
+    return np.linalg.solve(np.eye(len(covariance)) + HELD / typical * covariance @ cost, covariance)
+
+
+def _ridged(gram: np.ndarray) -> np.ndarray:
+    return gram + RIDGE * np.diag(np.diag(gram))
 
 
 def _principal_directions(codes: np.ndarray, fields: np.ndarray, count: int) -> np.ndarray:

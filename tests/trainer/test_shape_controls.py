@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sliders "Shape n": principal components of what is seen, whatever the numbers of a code are."""
+"""Sliders of parts: geometric ones keep to their region; "Shape n" are principal components of what is seen."""
 
 import numpy as np
+import pytest
 
 from backend.numpy_decoder import NumpyDecoder
 from tests.toy import toy_model
-from trainer.controls import _principal_directions, fit_controls
+from trainer.controls import HELD, _principal_directions, _within_region, fit_controls
 
 
 def test_they_are_the_pca_of_the_surface_in_any_numbers():
@@ -43,3 +44,38 @@ def test_the_first_one_moves_the_surface_most():
             code[0, model.part_slice(part)] = control.direction
             moved.append(np.sqrt(((decoder.decode(code) - base) ** 2).sum()))
         assert shapes and moved[0] > 0.8 * max(moved)
+
+
+def test_codes_that_move_nothing_beyond_the_part_are_as_free_as_before():
+    fields = np.eye(3, 9, dtype=np.float32)  # Each number moves a coordinate of the first vertex.
+    covariance = np.diag([1.0, 2, 3])
+    np.testing.assert_array_equal(_within_region(covariance, fields, np.array([1, 0.5, 0])), covariance)
+
+
+def test_what_moves_only_beyond_the_part_hardly_may():
+    fields = np.zeros((3, 9), np.float32)
+    fields[0, 0], fields[1, 3], fields[2, 8] = 1, 1, 2  # The last vertex lies beyond.
+    within = _within_region(np.diag([1.0, 2, 3]), fields, np.array([1, 0.5, 0.1]))
+    np.testing.assert_allclose(within, np.diag([1, 2, 3 / (1 + HELD)]), rtol=1e-6)
+
+
+def test_a_slider_takes_the_way_that_stays_within_the_part():
+    """Less of what it moves lies beyond, on average of all sliders."""
+    model = toy_model(code_size=10)
+    decoder, rng = NumpyDecoder(model), np.random.default_rng(2)
+    codes = rng.normal(size=(400, model.code_size)).astype(np.float32)
+    base = decoder.decode(np.zeros((1, model.code_size), np.float32))[0]
+    beyond = []
+    for held in (0, HELD):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("trainer.controls.HELD", held)
+            controls = [one for one in fit_controls(decoder, codes) if not one.name.startswith("Shape")]
+        shares = []
+        for control in controls:
+            code = np.zeros((1, model.code_size), np.float32)
+            code[0, model.part_slice(control.part)] = control.direction
+            squares = ((decoder.decode(code)[0] - base) ** 2).sum(axis=1)
+            shares.append(squares[model.weights[control.part] < 0.25].sum() / squares.sum())
+        beyond.append(np.array(shares))
+    assert len(beyond[0]) == len(beyond[1]) > 4
+    assert beyond[1].mean() < 0.9 * beyond[0].mean(), beyond

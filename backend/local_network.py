@@ -123,6 +123,15 @@ def _rows(fields: np.ndarray) -> np.ndarray:
     return fields.reshape(len(fields), math.prod(fields.shape[1:]))  # Not -1: there may be no rows.
 
 
+def _faces_last(basis: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
+    """basis [M, Z] @ coefficients [B, Z], turned, [M, B].
+
+    A BLAS without kernels of its own, as Debian's Blender has, takes a third of the time when rows of both factors lie
+    in memory one after the other.
+    """
+    return basis @ np.ascontiguousarray(coefficients.T)
+
+
 class LocalNumpy:
     """Decoder and encoder of the `local` preset."""
 
@@ -156,15 +165,20 @@ class LocalNumpy:
         """Codes [B, D] to vertices [N, 3, B]: with the faces last, the vertices of a term are long rows in memory."""
         fields = np.repeat(self.model.mean[:, :, None], len(codes), axis=2)
         amounts = self.shift.amounts(codes) if self.shift else None
-        for k, (vertices, basis) in enumerate(zip(self.vertices, self.bases, strict=True)):
-            term = (basis.T @ codes[:, self.model.part_slice(k)].T).reshape(len(vertices), 3, len(codes))
+        for k, (vertices, basis) in enumerate(zip(self.vertices, self._turned_bases, strict=True)):
+            term = _faces_last(basis, codes[:, self.model.part_slice(k)]).reshape(len(vertices), 3, len(codes))
             if self.shift:
                 self.shift.apply(term, amounts, k)
             fields[vertices] += term
         for block in self.residuals:
-            term = block.basis.T @ block.coefficients(codes).T
+            term = _faces_last(block.basis.T, block.coefficients(codes))
             fields[block.vertices] += term.reshape(len(block.vertices), 3, len(codes))
         return fields
+
+    @cached_property
+    def _turned_bases(self) -> list[np.ndarray]:
+        """[3n, Z_k] of each part."""
+        return [np.ascontiguousarray(basis.T) for basis in self.bases]
 
     @cached_property
     def _faces_at_a_time(self) -> int:

@@ -149,7 +149,8 @@ def test_geometric_controls_leave_the_other_measures_of_their_part_alone(model, 
     for part, name in enumerate(model.part_names):
         indices = {model.controls[i].name: i for i in part_controls(model, part)}
         measures = [one for one in region_measures(model, part, name) if one.name in indices]
-        found = np.array([[np.vdot(one.gradient, moved_by[2][indices[own.name]]) for one in measures] for own in measures])
+        changes = [moved_by[2][indices[own.name]] for own in measures]
+        found = np.array([[np.vdot(one.gradient, change) for one in measures] for change in changes])
         people = model.prior.sample(np.random.default_rng(0), 400)
         shown = NumpyDecoder(model).decode(people) - model.mean
         spread = np.array([np.einsum("bnc,nc->b", shown, one.gradient).std() for one in measures])

@@ -12,6 +12,9 @@ In plain mm^2 the skull, large and varied, would outweigh the nose a hundredfold
 part's movement counts relative to how much people vary there, and every person in a mix counts alike: parts of somebody
 who gives seven count a seventh each. Everybody stays recognisable by a like share.
 
+Parts may be held: their codes stay, and since movements of theirs cost `HELD` times as much, the map is one that leaves
+them be and fits the others to them: to somebody else's nose the sort of face that has such a nose.
+
 Both Gaussians count as seen through a surface noise of about `NOISE` mm, because the map divides by the spread of what
 mixes hold: where a few donors give several parts each, those parts' least directions hardly vary at all, and without
 noise whatever a face happens to have there is blown up to centimetres.
@@ -29,6 +32,7 @@ from .local_network import gram_matrix, require_local
 from .model import FaceModel
 
 KEPT_MAPS = 8
+HELD = 50.0
 NOISE = 0.1  # mm, root mean square over the surface where all parts count alike
 
 
@@ -50,19 +54,25 @@ class Harmoniser:
         self._relative = [gram / max(own, least) for gram, own in zip(grams, spread, strict=True)]
         self._variance = spread.sum()
         self._noise = NOISE**2 * mass.sum() / model.code_size * np.eye(model.code_size)
-        self._maps: dict[bytes, np.ndarray] = {}
+        self._maps: dict[bytes, np.ndarray] = {}  # by `_key`
 
-    def prepare(self, donors: Sequence | np.ndarray | None = None) -> None:
+    def prepare(self, donors: Sequence | np.ndarray | None = None, held: Sequence[int] = ()) -> None:
         """Make the map of such donors now, so that a later call takes microseconds. Threads may call this."""
         if (alike := self._kinship(donors)).min() < 1:
-            self._map_of(alike)
+            self._map_of(alike, held)
 
-    def is_prepared(self, donors: Sequence | np.ndarray | None = None) -> bool:
+    def is_prepared(self, donors: Sequence | np.ndarray | None = None, held: Sequence[int] = ()) -> bool:
         """Whether `prepare` has nothing to do."""
         alike = self._kinship(donors)
-        return alike.min() == 1 or alike.tobytes() in self._maps
+        return alike.min() == 1 or _key(alike, held) in self._maps
 
-    def __call__(self, codes: np.ndarray, amount: float, donors: Sequence | np.ndarray | None = None) -> np.ndarray:
+    def __call__(
+        self,
+        codes: np.ndarray,
+        amount: float,
+        donors: Sequence | np.ndarray | None = None,
+        held: Sequence[int] = (),
+    ) -> np.ndarray:
         """Codes of mixed faces, made plausible.
 
         Args:
@@ -70,6 +80,7 @@ class Harmoniser:
             amount: 0 changes nothing, 1 makes mixes distributed like real faces.
             donors: K labels, where parts with equal labels come from one person; or how far any two parts come from
                 the same people, float [K, K] as of `kinship`. Default: all from different ones.
+            held: numbers of parts whose codes stay exactly, while the others fit to them.
 
         Returns:
             float32 [B, D].
@@ -83,11 +94,16 @@ class Harmoniser:
         if amount == 0 or alike.min() == 1:
             return np.array(codes, dtype=np.float32)
         deviation = np.asarray(codes, np.float64) - self._mean
-        return (codes + amount * (deviation @ self._map_of(alike).T - deviation)).astype(np.float32)
+        moved = (codes + amount * (deviation @ self._map_of(alike, held).T - deviation)).astype(np.float32)
+        for part in held:
+            columns = self._model.part_slice(part)
+            moved[:, columns] = codes[:, columns]
+        return moved
 
-    def metric(self, alike: np.ndarray) -> np.ndarray:
+    def metric(self, alike: np.ndarray, held: Sequence[int] = ()) -> np.ndarray:
         """What movements of codes cost, float64 [D, D], as mm^2 over the surface; `alike` is a kinship [K, K]."""
         share = 1 / alike.sum(axis=1)
+        share[list(held)] *= HELD
         relative = sum(own * gram for own, gram in zip(share, self._relative, strict=True))
         return relative * (self._variance / share.sum())
 
@@ -98,26 +114,30 @@ class Harmoniser:
         alike = labels if labels.ndim == 2 else labels[:, None] == labels
         return np.clip(np.asarray(alike, np.float64).round(3), 0, 1)
 
-    def _map_of(self, alike: np.ndarray) -> np.ndarray:
+    def _map_of(self, alike: np.ndarray, held: Sequence[int]) -> np.ndarray:
         """The whole way for codes as differences from the mean, float64 [D, D]."""
-        key = alike.tobytes()
+        key = _key(alike, held)
         found = self._maps.get(key)
         if found is None:
-            found = self._make(alike)
+            found = self._make(alike, held)
             while len(self._maps) >= KEPT_MAPS:
                 self._maps.pop(next(iter(list(self._maps))), None)
             self._maps[key] = found
         return found
 
-    def _make(self, alike: np.ndarray) -> np.ndarray:
+    def _make(self, alike: np.ndarray, held: Sequence[int]) -> np.ndarray:
         # Codes that move next to nothing need a length all the same.
-        length, inverse_length = _powers(self.metric(alike), (0.5, -0.5), least=1e-9)
+        length, inverse_length = _powers(self.metric(alike, held), (0.5, -0.5), least=1e-9)
         sizes = self._model.code_sizes
         mixed = self._real * alike.repeat(sizes, axis=0).repeat(sizes, axis=1)
         real, mixed = (length @ covariance @ length + self._noise for covariance in (self._real, mixed))
         root, inverse_root = _powers(mixed, (0.5, -0.5))
         middle = _powers(root @ real @ root, (0.5,))[0]
         return inverse_length @ inverse_root @ middle @ inverse_root @ length
+
+
+def _key(alike: np.ndarray, held: Sequence[int]) -> bytes:
+    return alike.tobytes() + bytes(sorted(held))
 
 
 def _powers(matrix: np.ndarray, exponents: Sequence[float], least: float = 1e-12) -> list[np.ndarray]:

@@ -25,8 +25,14 @@ def parts_alike(mesh: bpy.types.Mesh, by: str) -> np.ndarray:
     return kinship(amounts) if by == "DONORS" and amounts.any() else np.eye(len(mesh.lwae.parts))
 
 
+def held_parts(mesh: bpy.types.Mesh) -> list[int]:
+    """Numbers of the parts that are locked."""
+    return [index for index, part in enumerate(mesh.lwae.parts) if part.locked]
+
+
 def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[str], float, float, float]:
-    """Pull the parts that are not locked to where they fit one another; the mix becomes the face's own.
+    """Pull the parts that are not locked to where they fit one another and the locked ones; the mix becomes the face's
+    own.
 
     It stops where the face gets no more like a person's: harmonised again and again, it would be blown up.
 
@@ -40,10 +46,7 @@ def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[s
     model = face.model_of(mesh)
     free = face.free_parts(mesh)
     own, mixed = shape.own_code(mesh, model), shape.read_code(mesh, model)
-    moved = analysis.of(model).harmoniser(mixed[None], amount, parts_alike(mesh, by))[0]
-    for index, part in enumerate(mesh.lwae.parts):
-        if part.locked:
-            moved[model.part_slice(index)] = mixed[model.part_slice(index)]
+    moved = analysis.of(model).harmoniser(mixed[None], amount, parts_alike(mesh, by), held_parts(mesh))[0]
     reached = most_plausible(analysis.of(model).plausibility, mixed, moved)
     moved = mixed + np.float32(reached) * (moved - mixed)
     price = share_kept(models.decoder(model), own, mixed, moved)
@@ -67,14 +70,14 @@ def most_plausible(plausibility: Plausibility, start: np.ndarray, end: np.ndarra
 class _Preparation(threading.Thread):
     """Makes a model ready for a pattern of donors. It outlives an operator that was cancelled, so it knows none."""
 
-    def __init__(self, of_model: analysis.Analysis, alike: np.ndarray | None):
+    def __init__(self, of_model: analysis.Analysis, alike: np.ndarray | None, held: list[int]):
         super().__init__(name="lwae harmonise", daemon=True)
-        self._of_model, self._alike = of_model, alike
+        self._of_model, self._alike, self._held = of_model, alike, held
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
-            self._of_model.harmoniser.prepare(self._alike)
+            self._of_model.harmoniser.prepare(self._alike, self._held)
             _ = self._of_model.plausibility
         except (LwaeError, np.linalg.LinAlgError, MemoryError) as error:
             self.error = error
@@ -86,8 +89,8 @@ class LWAE_OT_harmonise(bpy.types.Operator):
     bl_idname = "lwae.harmonise"
     bl_label = "Harmonise"
     bl_description = (
-        "Make the parts of this face fit one another as those of one person do. Locked parts stay; the mix becomes the "
-        "face's own, with sliders as before"
+        "Make the parts of this face fit one another as those of one person do. Locked parts stay, and the others fit to "
+        "them; the mix becomes the face's own, with sliders as before"
     )
     bl_options = {"REGISTER", "UNDO"}
 
@@ -144,7 +147,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         if context.window is None:
             return self.execute(context)
         mesh = active_face(context)
-        self._thread = _Preparation(analysis.of(face.model_of(mesh)), parts_alike(mesh, self.by))
+        self._thread = _Preparation(analysis.of(face.model_of(mesh)), parts_alike(mesh, self.by), held_parts(mesh))
         self._thread.start()
         # Nothing to wait for once these donors were harmonised before.
         self._thread.join(0.02)
@@ -182,7 +185,8 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         if not self.poll(context):
             return {"CANCELLED"}
         # What the redo panel may ask for next.
-        _Preparation(analysis.of(face.model_of(active_face(context))), None).start()
+        mesh = active_face(context)
+        _Preparation(analysis.of(face.model_of(mesh)), None, held_parts(mesh)).start()
         return self.execute(context)
 
     def execute(self, context):

@@ -101,6 +101,23 @@ def test_a_little_of_somebody_asks_for_little(model):
     np.testing.assert_array_equal(harmonise(codes, 1.0, kinship(np.full((1, 3), 0.4))), codes)
 
 
+def test_the_others_fit_to_held_parts(model):
+    """Held parts stay exactly, and mixes come to the covariance of real faces nearly as well as when all may move."""
+    mixed, real, harmonise = mixes(model), model.prior.covariance, Harmoniser(model)
+    held = model.part_slice(1)
+    fitted = harmonise(mixed, 1.0, held=[1])
+    np.testing.assert_array_equal(fitted[:, held], mixed[:, held])
+    unaware = harmonise(mixed, 1.0)
+    unaware[:, held] = mixed[:, held]
+    left, before, apart = (np.abs(np.cov(codes.T) - real).max() for codes in (fitted, mixed, unaware))
+    assert left < 0.05 * before and left < 0.2 * apart, (left, before, apart)
+
+
+def test_parts_that_are_all_held_stay(model):
+    codes = mixes(model, 5)
+    np.testing.assert_array_equal(Harmoniser(model)(codes, 1.0, held=[0, 1, 2]), codes)
+
+
 def test_few_donors_do_not_blow_up_what_the_prior_hardly_knows(model):
     """Real faces stray a little from the prior; in directions that it gives no variance that must not grow."""
     narrow = toy_model(parts=3, code_size=3)
@@ -135,6 +152,9 @@ def test_prepared_maps_are_the_ones_used(model):
     harmonise.prepare([0, 0, 1])
     assert harmonise.is_prepared(["anna", "anna", "ben"]) and not harmonise.is_prepared()
     np.testing.assert_array_equal(harmonise(codes, 0.7, [0, 0, 1]), Harmoniser(model)(codes, 0.7, [0, 0, 1]))
+    assert not harmonise.is_prepared([0, 0, 1], [2]) and not harmonise.is_prepared([0, 0, 1], [0])
+    harmonise.prepare([0, 0, 1], [2])
+    assert harmonise.is_prepared([0, 0, 1], [2]) and not harmonise.is_prepared([0, 0, 1], [0])
 
 
 @pytest.mark.parametrize("amount, donors", [(1.5, None), (-0.1, None), (float("nan"), None), (0.5, [1, 2])])

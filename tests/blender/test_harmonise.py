@@ -69,6 +69,8 @@ def test_locked_parts_stay(mixed, addon, model):
     after = code(addon, mixed, model)
     assert np.array_equal(after[model.part_slice(1)], before[model.part_slice(1)])
     assert mixed.lwae.donors[0].amounts[1].value == 1, "and still come from whom they came from"
+    alike = addon("operators.harmonise").parts_alike(mixed, "DONORS")
+    wanted = addon("backend.harmonise").Harmoniser(model)(before[None], 0.5, alike, [1])[0]
     assert np.abs(after - before)[model.part_slice(0)].max() > 1e-2
     for part in mixed.lwae.parts:
         part.locked = True

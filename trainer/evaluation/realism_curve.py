@@ -2,12 +2,14 @@
 """What realism costs: how well mixes are told from real faces, against how much of the donors is left.
 
 Two ways from a mix to a plausible face are compared: the optimal transport that moves the surface least in mm^2, and
-that of `backend.harmonise`, to which parts and people count alike.
+that of `backend.harmonise`, to which parts and people count alike. A third one, for one part of another face, holds that
+part and fits the rest to it.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +28,13 @@ from .regions import Regions, find_regions
 from .testbed import TestBed
 
 AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+PART_HELD = "harmonise, part held"
 
 
 class InMillimetres(Harmoniser):
     """The plain optimal transport: every square millimetre counts alike."""
 
-    def metric(self, alike: np.ndarray) -> np.ndarray:
+    def metric(self, alike: np.ndarray, held: Sequence[int] = ()) -> np.ndarray:
         return linear_gram(self._model)
 
 
@@ -39,8 +42,9 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
     """One row for each kind of mix (K donors; one part of another face), way and amount.
 
     Returns:
-        Rows with `kind`, `way`, `amount`, `told` (%, the worse of two classifiers) and `transfer` (share of what the
-        donors' parts should bring over their cores, see `metrics.responsiveness`; mean over parts).
+        Rows with `kind`, `way`, `amount`, `told` (%, the worse of two classifiers), `transfer` (share of what the
+        donors' parts should bring over their cores, see `metrics.responsiveness`; mean over parts) and `moved` (mm, mean
+        distance of vertices from the mix).
     """
     model, parts = decoder.model, decoder.model.part_count
     train = bed.train_codes(decoder)
@@ -51,28 +55,36 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
             return mixing.donor_mixes(bed.rng(purpose), faces, parts)
         return mixing.pick_one_part(bed.rng(purpose + 1), mixing.one_part_swaps(bed.rng(purpose), faces, parts))
 
-    def moved(harmonise: Harmoniser, codes: np.ndarray, donors: np.ndarray, amount: float) -> np.ndarray:
+    def moved(way: str, codes: np.ndarray, donors: np.ndarray, amount: float) -> np.ndarray:
         result = np.empty_like(codes)
         patterns = np.array([[list(row).index(donor) for donor in row] for row in donors])
         for pattern in np.unique(patterns, axis=0):
             rows = (patterns == pattern).all(axis=1)
-            result[rows] = harmonise(codes[rows], amount, list(pattern))
+            labels, counts = np.unique(pattern, return_counts=True)
+            held = np.flatnonzero(pattern != labels[counts.argmax()]) if way == PART_HELD else ()
+            result[rows] = maps[way](codes[rows], amount, list(pattern), held)
         return result
 
-    ways = {"mm^2": InMillimetres(model), "harmonise": Harmoniser(model)}
+    maps = {"mm^2": InMillimetres(model), "harmonise": Harmoniser(model)}
+    maps[PART_HELD] = maps["harmonise"]
     rows = []
     for kind in ("K donors", "one part"):
         of_train, of_test = table(kind, len(train), 6), table(kind, len(test), 1)
         mixed_train, mixed_test = (
             mixing.mix_codes(model, codes, donors) for codes, donors in ((train, of_train), (test, of_test))
         )
-        for way, harmonise in ways.items():
-            for amount in AMOUNTS:
-                codes = moved(harmonise, mixed_test, of_test, amount)
-                alike = moved(harmonise, mixed_train, of_train, amount)
+        mixes = in_blocks(decoder.decode, mixed_test)
+        for way in maps:
+            for amount in AMOUNTS if way != PART_HELD or kind == "one part" else ():
+                codes = moved(way, mixed_test, of_test, amount)
+                alike = moved(way, mixed_train, of_train, amount)
                 told = realism_at("told", decoder, bed, alike, codes).values()["told"]
-                transfer = _transfer(in_blocks(decoder.decode, codes), bed, of_test, regions)
-                rows.append({"kind": kind, "way": way, "amount": amount, "told": told, "transfer": transfer})
+                made = in_blocks(decoder.decode, codes)
+                transfer = _transfer(made, bed, of_test, regions)
+                far = float(np.linalg.norm(made - mixes, axis=2).mean())
+                rows.append(
+                    {"kind": kind, "way": way, "amount": amount, "told": told, "transfer": transfer, "moved": far}
+                )
     return rows
 
 
@@ -112,9 +124,10 @@ def realism_of_run(path: Path, seed: int = 0) -> list[dict]:
 
 def format_curve(rows: list[dict]) -> str:
     """The rows as plain text."""
-    lines = [f"{'mix':10} {'way':18} {'amount':>6} {'told from real':>14} {'transfer':>9}"]
+    lines = [f"{'mix':10} {'way':20} {'amount':>6} {'told from real':>14} {'transfer':>9} {'moved, mm':>9}"]
     for row in rows:
+        told, transfer, far = row["told"], row["transfer"], row["moved"]
         lines.append(
-            f"{row['kind']:10} {row['way']:18} {row['amount']:6.2f} {row['told']:13.1f}% {row['transfer']:9.3f}"
+            f"{row['kind']:10} {row['way']:20} {row['amount']:6.2f} {told:13.1f}% {transfer:9.3f} {far:9.2f}"
         )
     return "\n".join(lines)

@@ -89,8 +89,8 @@ class LWAE_OT_harmonise(bpy.types.Operator):
     bl_idname = "lwae.harmonise"
     bl_label = "Harmonise"
     bl_description = (
-        "Make the parts of this face fit one another as those of one person do. Locked parts stay, and the others fit to "
-        "them; the mix becomes the face's own, with sliders as before"
+        "Make the parts of this face fit one another as those of one person do. Locked parts stay, and the others fit "
+        "to them; the mix becomes the face's own, with sliders as before"
     )
     bl_options = {"REGISTER", "UNDO"}
 

@@ -2,8 +2,8 @@
 """What realism costs: how well mixes are told from real faces, against how much of the donors is left.
 
 Two ways from a mix to a plausible face are compared: the optimal transport that moves the surface least in mm^2, and
-that of `backend.harmonise`, to which parts and people count alike. A third one, for one part of another face, holds that
-part and fits the rest to it.
+that of `backend.harmonise`, to which parts and people count alike. A third one, for one part of another face, holds
+that part and fits the rest to it.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
 
     Returns:
         Rows with `kind`, `way`, `amount`, `told` (%, the worse of two classifiers), `transfer` (share of what the
-        donors' parts should bring over their cores, see `metrics.responsiveness`; mean over parts) and `moved` (mm, mean
-        distance of vertices from the mix).
+        donors' parts should bring over their cores, see `metrics.responsiveness`; mean over parts) and `moved` (mm,
+        mean distance of vertices from the mix).
     """
     model, parts = decoder.model, decoder.model.part_count
     train = bed.train_codes(decoder)

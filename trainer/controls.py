@@ -22,10 +22,10 @@ SHAPES = 6  # Principal components per part.
 LEAST_SPREAD_MM = 0.25
 RIDGE = 0.02
 PROBE = 0.5
-# Beyond a part is where it weighs less than this; a mean square of what its codes move there counts as a variance of
-# this many.
+# Beyond a part is where it weighs less than this. To move as much there as people do costs a slider as much as this many
+# squared deviations of its codes: with more, sliders are cleaner, and what they leave to "Shape 1" is larger.
 BEYOND = 0.25
-HELD = 15
+HELD = 3
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,8 @@ def _synth(quick: bool) -> list[Row]:
     for kind, least in (("npz", 1000), ("ply", 300)):
         faces = count if kind == "npz" else count // 2
         one = call("batch:synth", kind, faces, [])
-        rows.append(value(f"synth to {kind}, one process", faces / one["seconds"], "faces/s", least=least))
+        note = f"NumPy with {one['blas']}"
+        rows.append(value(f"synth to {kind}, one process", faces / one["seconds"], "faces/s", least=least, note=note))
         two = call("batch:synth", kind, faces, ["--jobs", "2"])
         note = "two Blenders start first"
         rows.append(value(f"synth to {kind}, --jobs 2", faces / two["seconds"], "faces/s", note=note))
@@ -89,11 +90,12 @@ def _synth(quick: bool) -> list[Row]:
 
 
 def synth(kind: str, count: int, options: list[str]) -> dict:
-    """In Blender: seconds that the command takes, model loading included."""
+    """In Blender: seconds that the command takes, model loading included, and the BLAS that NumPy was built for."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         _command(kind, count, f"{folder}/faces", options)
-        return {"seconds": time.perf_counter() - start}
+        return {"seconds": time.perf_counter() - start, "blas": blas}
 
 
 def _command(kind: str, count: int, out: str, options: list[str]) -> None:

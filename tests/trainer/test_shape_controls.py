@@ -52,7 +52,7 @@ def test_codes_that_move_nothing_beyond_the_part_are_as_free_as_before():
     np.testing.assert_array_equal(_within_region(covariance, fields, np.array([1, 0.5, 0])), covariance)
 
 
-def test_what_moves_only_beyond_the_part_hardly_may():
+def test_what_moves_only_beyond_the_part_may_do_so_less():
     fields = np.zeros((3, 9), np.float32)
     fields[0, 0], fields[1, 3], fields[2, 8] = 1, 1, 2  # The last vertex lies beyond.
     within = _within_region(np.diag([1.0, 2, 3]), fields, np.array([1, 0.5, 0.1]))

@@ -22,6 +22,7 @@ noise whatever a face happens to have there is blown up to centimetres.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,6 +56,7 @@ class Harmoniser:
         self._variance = spread.sum()
         self._noise = NOISE**2 * mass.sum() / model.code_size * np.eye(model.code_size)
         self._maps: dict[bytes, np.ndarray] = {}  # by `_key`
+        self._lock = threading.Lock()  # Who asks for a map that another thread makes waits for it.
 
     def prepare(self, donors: Sequence | np.ndarray | None = None, held: Sequence[int] = ()) -> None:
         """Make the map of such donors now, so that a later call takes microseconds. Threads may call this."""
@@ -117,13 +119,14 @@ class Harmoniser:
     def _map_of(self, alike: np.ndarray, held: Sequence[int]) -> np.ndarray:
         """The whole way for codes as differences from the mean, float64 [D, D]."""
         key = _key(alike, held)
-        found = self._maps.get(key)
-        if found is None:
-            found = self._make(alike, held)
-            while len(self._maps) >= KEPT_MAPS:
-                self._maps.pop(next(iter(list(self._maps))), None)
-            self._maps[key] = found
-        return found
+        with self._lock:
+            found = self._maps.get(key)
+            if found is None:
+                found = self._make(alike, held)
+                while len(self._maps) >= KEPT_MAPS:
+                    self._maps.pop(next(iter(self._maps)))
+                self._maps[key] = found
+            return found
 
     def _make(self, alike: np.ndarray, held: Sequence[int]) -> np.ndarray:
         # Codes that move next to nothing need a length all the same.

@@ -47,9 +47,8 @@ def vary(
         A new code, float32 [D]; the other parts are copied exactly.
     """
     code = np.asarray(code, dtype=np.float32)
-    free = np.zeros(model.code_size, dtype=bool)
-    for part in parts:
-        free[model.part_slice(part)] = True
+    parts = list(parts)
+    free = _columns(model, parts)
     difference = min(max(float(difference), 0.0), MAX_DIFFERENCE)
     if not free.any() or difference == 0:
         return code.copy()
@@ -61,4 +60,25 @@ def vary(
     result[free] = mean + share * (code[free] - mean) + np.sqrt(1 - share**2) * (draw - mean)
     if kept is None or not kept.any():
         return result
-    return model.prior.with_readings(result, code, readouts(model)[kept], free, LOOSENESS)
+    return with_traits(model, result, code, parts, kept)
+
+
+def with_traits(
+    model: FaceModel, changed: np.ndarray, code: np.ndarray, parts: Iterable[int], kept: np.ndarray
+) -> np.ndarray:
+    """A changed code [D], changed further as little as people ask so that some traits of the whole face show as before.
+
+    Args:
+        code: float32 [D], which shows them.
+        parts: numbers of the parts that may change, at least one.
+        kept: bool [W], which controls of the whole face.
+    """
+    return model.prior.with_readings(changed, code, readouts(model)[kept], _columns(model, parts), LOOSENESS)
+
+
+def _columns(model: FaceModel, parts: Iterable[int]) -> np.ndarray:
+    """bool [D]."""
+    columns = np.zeros(model.code_size, dtype=bool)
+    for part in parts:
+        columns[model.part_slice(part)] = True
+    return columns

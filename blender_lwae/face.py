@@ -148,13 +148,13 @@ def store_code(
 
 
 def keep_code(mesh: bpy.types.Mesh, model: FaceModel, was: np.ndarray, parts: list[int]) -> None:
-    """Let some parts have the own code that they had before the sliders of the whole face were set.
+    """Let some parts have the own code that they had before the sliders of the whole face were set, but for rounding.
 
     Args:
         was: float32 [D], see `shape.own_code`.
     """
     rest = shape.read_rest(mesh.lwae, model).copy()
-    for _ in range(2):  # To the last bit.
+    for _ in range(2):  # The second time what the first one's rounding left.
         off = was - shape.own_code(mesh, model)
         for index in parts:
             rest[model.part_slice(index)] += off[model.part_slice(index)]

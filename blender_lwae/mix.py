@@ -6,7 +6,7 @@ Nothing here writes vertices: call `sync.follow` afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import bpy
 import numpy as np
@@ -63,11 +63,14 @@ def read_amounts(state: bpy.types.PropertyGroup) -> np.ndarray:
     for donor, row in zip(state.donors, result, strict=True):
         given = [amount.value for amount in donor.amounts][: len(row)]  # fewer in a damaged file
         row[: len(given)] = given
+    result[np.isnan(result)] = 0  # as `shape.read_values`
     return result
 
 
 def add_donor(mesh: bpy.types.Mesh, name: str, code: np.ndarray) -> int:
     """Add a donor, or make the donor of that name what the code says; its amounts start at 0 or stay.
+
+    Locked parts that it gives become the face's own, so that they stay, unless their amounts are animated.
 
     Args:
         code: float32 [D], of the face's own model.
@@ -89,8 +92,22 @@ def add_donor(mesh: bpy.types.Mesh, name: str, code: np.ndarray) -> int:
         for part in state.parts:
             donor.amounts.add().name = part.name
         index = len(state.donors) - 1
+    elif not np.array_equal(shape.sound_numbers(state.donors[index].code), code):
+        animated = animation.animated_paths(mesh)
+        _keep_locked(mesh, index, {part for part in range(len(state.parts)) if amount_path(index, part) in animated})
     state.donors[index].code = shape.encode_numbers(code)
     return index
+
+
+def _keep_locked(mesh: bpy.types.Mesh, donor: int, but: Iterable[int] = ()) -> None:
+    """Make locked parts that a donor gives the face's own, as they show; call before what it gives changes."""
+    given = read_amounts(mesh.lwae)[donor]
+    parts = [index for index, part in enumerate(mesh.lwae.parts) if part.locked and given[index]]
+    parts = [index for index in parts if index not in set(but)]
+    if parts:
+        model = face.model_of(mesh)
+        with sync.paused():
+            face.store_code(mesh, model, shape.read_code(mesh, model), parts)
 
 
 def donor_faces(context: bpy.types.Context, mesh: bpy.types.Mesh) -> Iterator[bpy.types.Object]:
@@ -140,9 +157,12 @@ def add_face(mesh: bpy.types.Mesh, item: bpy.types.Object, name: str = "") -> in
 def remove_donor(mesh: bpy.types.Mesh, index: int) -> int:
     """Remove a donor with the animation of its amounts; animation and readers of later donors move along with them.
 
+    Locked parts that it gives become the face's own, so that they stay.
+
     Returns:
         How many drivers read the donor that is gone.
     """
+    _keep_locked(mesh, index)
     state = mesh.lwae
     moved: dict[str, str | None] = {}
     for number, donor in enumerate(state.donors):

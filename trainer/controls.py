@@ -22,8 +22,8 @@ SHAPES = 6  # Principal components per part.
 LEAST_SPREAD_MM = 0.25
 RIDGE = 0.02
 PROBE = 0.5
-# Beyond a part is where it weighs less than this. To move as much there as people do costs a slider as much as this many
-# squared deviations of its codes: with more, sliders are cleaner, and what they leave to "Shape 1" is larger.
+# Beyond a part is where it weighs less than this. To move as much there as people do costs a slider as much as this
+# many squared deviations of its codes: with more, sliders are cleaner, and what they leave to "Shape 1" is larger.
 BEYOND = 0.25
 HELD = 3
 

@@ -15,6 +15,7 @@ from .. import analysis, face, mix, models, shape, sync
 from ..backend.errors import LwaeError
 from ..backend.mix import kinship, share_kept
 from ..backend.plausibility import Plausibility
+from ..backend.variations import with_traits
 from . import modals
 from .common import active_face, change, poll_unlocked_face
 
@@ -32,7 +33,7 @@ def held_parts(mesh: bpy.types.Mesh) -> list[int]:
 
 def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[str], float, float, float]:
     """Pull the parts that are not locked to where they fit one another and the locked ones; the mix becomes the face's
-    own.
+    own. Kept traits of the whole face stay as they show, its other sliders are set to what the face shows then.
 
     It stops where the face gets no more like a person's: harmonised again and again, it would be blown up.
 
@@ -44,14 +45,16 @@ def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[s
         LwaeError: when the model cannot be harmonised.
     """
     model = face.model_of(mesh)
-    free = face.free_parts(mesh)
+    free, kept = face.free_parts(mesh), face.whole_kept(mesh.lwae)
     own, mixed = shape.own_code(mesh, model), shape.read_code(mesh, model)
     moved = analysis.of(model).harmoniser(mixed[None], amount, parts_alike(mesh, by), held_parts(mesh))[0]
+    if free and kept.any():
+        moved = with_traits(model, moved, mixed, free, kept)
     reached = most_plausible(analysis.of(model).plausibility, mixed, moved)
     moved = mixed + np.float32(reached) * (moved - mixed)
     price = share_kept(models.decoder(model), own, mixed, moved)
     with sync.paused():
-        paths = face.store_code(mesh, model, moved, free) if free else []
+        paths = face.store_code(mesh, model, moved, free, face.shown_whole(mesh, model, moved)) if free else []
     return paths, *price, reached * amount
 
 
@@ -90,7 +93,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
     bl_label = "Harmonise"
     bl_description = (
         "Make the parts of this face fit one another as those of one person do. Locked parts stay, and the others fit "
-        "to them; the mix becomes the face's own, with sliders as before"
+        "to them; kept sliders of the whole face stay too. The mix becomes the face's own, with sliders as before"
     )
     bl_options = {"REGISTER", "UNDO"}
 

@@ -204,8 +204,8 @@ def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[st
                 for part in free:
                     donor.amounts[part].value = amounts[part]
         else:
-            kept = face.whole_kept(mesh.lwae)
-            paths = face.store_code(mesh, model, vary(model, code, free, seed, difference, kept), free)
+            code = vary(model, code, free, seed, difference, face.whole_kept(mesh.lwae))
+            paths = face.store_code(mesh, model, code, free, face.shown_whole(mesh, model, code))
     if found is not None and (difference == found.difference or not difference):
         shown = face.signature(mesh.lwae, shape.read_values(mesh.lwae))
         found.shown[seed if difference else gallery.ORIGINAL] = shown

@@ -41,10 +41,16 @@ def prepare(out: Path, record: dict, overwrite: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         named = [path for path in out.iterdir() if OURS.fullmatch(path.name)]
+        pictures = [path for path in (out / THUMBNAILS).glob("*") if OURS.fullmatch(path.name)]
         old = _read_record(out)  # After looking: another shard's run.json comes before its other files.
         if named and old is None:
             raise LwaeError(
                 f"{out} has {min(named).name} but no {RUN_FILE}, so it may be somebody else's; use another folder."
+            )
+        if pictures and "size" in record["arguments"] and not (old and "size" in old["arguments"]):
+            raise LwaeError(
+                f"{out / THUMBNAILS} has {min(pictures).name}, but {RUN_FILE} knows of no portraits; move that folder "
+                "or use another one."
             )
         if old and overwrite:
             _remove_run(out, named, old["arguments"])

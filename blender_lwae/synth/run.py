@@ -66,8 +66,10 @@ class Job:
 
     def owns(self, name: str) -> bool:
         """Whether this shard, and no other, writes the file or folder `name`."""
-        if name.startswith(SCRATCH):  # All are of this run where nobody else has a share: of --jobs too.
-            return self.shards == 1 or name == f"{SCRATCH}{self.shard + 1}-of-{self.shards}"
+        scratch = re.fullmatch(rf"{re.escape(SCRATCH)}(\d+)-of-(\d+)", name)
+        if scratch:  # With --jobs its processes have shares of this share.
+            number, total = int(scratch[1]) - 1, int(scratch[2])
+            return number % self.shards == self.shard and total % self.shards == 0
         face = re.match(r"faces?_(\d+)\.", name)
         if face:
             return int(face[1]) // BLOCK % self.shards == self.shard

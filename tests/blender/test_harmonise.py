@@ -69,13 +69,33 @@ def test_locked_parts_stay(mixed, addon, model):
     wanted = addon("backend.harmonise").Harmoniser(model)(before[None], 0.5, alike, [1])[0]
     bpy.ops.lwae.harmonise(amount=0.5)
     after = code(addon, mixed, model)
-    assert np.array_equal(after[model.part_slice(1)], before[model.part_slice(1)])
+    assert np.allclose(after[model.part_slice(1)], before[model.part_slice(1)], atol=1e-6)
+    face = addon("face")
+    assert np.allclose(face.whole_values(mixed.lwae), face.read_whole(model, after), atol=1e-3), "and say what is there"
     assert mixed.lwae.donors[0].amounts[1].value == 1, "and still come from whom they came from"
     assert np.allclose(after, wanted, atol=1e-3), "the others fit to them"
     assert np.abs(after - before)[model.part_slice(0)].max() > 1e-2
     for part in mixed.lwae.parts:
         part.locked = True
     assert not bpy.ops.lwae.harmonise.poll()
+
+
+def test_kept_traits_stay(mixed, addon, model):
+    face = addon("face")
+    bpy.ops.lwae.bake_mix()
+    kept = mixed.lwae.whole[0]
+    kept.locked = True
+    shown, before = kept.value, code(addon, mixed, model)
+    bpy.ops.lwae.harmonise(amount=1, by="SINGLE")
+    after = code(addon, mixed, model)
+    read = face.read_whole(model, after)
+    assert kept.value == shown and read[0] == pytest.approx(face.read_whole(model, before)[0], abs=1e-3)
+    assert np.abs(after - before).max() > 0.1 and np.allclose(face.whole_values(mixed.lwae)[1:], read[1:], atol=1e-3)
+
+
+def test_an_amount_that_is_no_number_counts_as_none(mixed):
+    mixed.lwae.donors[0].amounts[0].value = float("nan")
+    assert bpy.ops.lwae.harmonise(amount=0.5) == {"FINISHED"}
 
 
 def test_without_donors_every_part_counts_by_itself(mixed, addon, model):

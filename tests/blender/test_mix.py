@@ -84,6 +84,23 @@ def test_a_donor_is_what_it_was_until_it_is_refreshed(mixed, addon, model):
     assert bpy.ops.lwae.refresh_donors() == {"FINISHED"}
 
 
+@pytest.mark.parametrize("press", ["remove_donor", "refresh_donors", "add_donors"])
+def test_locked_parts_stay_when_their_donor_changes_or_goes(mixed, addon, model, press):
+    face, _ = mixed
+    mesh, ana = face.data, bpy.data.objects["Ana"]
+    for part in model.part_names[:2]:
+        bpy.ops.lwae.give_part(part=part, donor="Ana")
+    mesh.lwae.donors["Ana"].amounts[0].value = 0.7
+    mesh.lwae.parts[0].locked = True
+    before = code(addon, mesh, model)
+    slide(ana.data, 3, control=1)
+    slide(ana.data, 3, part=1)
+    getattr(bpy.ops.lwae, press)(**{} if press == "add_donors" else {"donor": "Ana"})
+    moved = np.abs(code(addon, mesh, model) - before)
+    assert moved[model.part_slice(0)].max() < 1e-5 < 0.1 < moved[model.part_slice(1)].max()
+    assert np.allclose(positions(mesh), decoded(addon, model, code(addon, mesh, model)), atol=1e-6)
+
+
 def test_faces_of_another_model_are_refused(mixed):
     face, donors = mixed
     donors[0].name = "Stranger"

@@ -175,12 +175,14 @@ def test_shards_in_one_folder_leave_alone_what_others_write(synth):
         path.write_bytes(b"half")
     rooms = [folder / f".unfinished-{name}" for name in (f"3-of-3.{NO_PROCESS}", f"1-of-3.{NO_PROCESS}")]
     rooms.append(folder / f".unfinished-3-of-3.{os.getppid()}")
+    rooms += [folder / f".unfinished-{name}.{NO_PROCESS}" for name in ("3-of-6", "6-of-6", "4-of-6")]  # of --jobs 2
     for room in rooms:
         room.mkdir()
     os.utime(old, (0, 0))
     assert synth("--count", 130, "--shard", "3/3", "--format", "npz")[0] == 0
     assert [path.exists() for path in (shared, others, running, cut, old)] == [True, True, True, False, False]
-    assert [room.exists() for room in rooms] == [False, True, True], "a killed run's, another shard's, a running one's"
+    left = [False, True, True, False, False, True]
+    assert [room.exists() for room in rooms] == left, "a killed run's, another shard's, a running one's"
 
 
 def test_other_arguments_are_refused_and_overwrite_starts_afresh(synth, capfd):
@@ -288,6 +290,19 @@ def test_gltf_and_cycles_are_switched_on_where_they_are_off(synth, addon, monkey
 
 def _loaded(path):
     return bpy.data.images.load(str(path))
+
+
+def test_portraits_of_another_run_are_not_taken_for_ones_own(synth, capfd):
+    _, folder = synth("--count", 1, "--render", "--size", 32)
+    pictures = {path.name: path.read_bytes() for path in (folder / "thumbnails").iterdir()}
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+    for _ in range(2):  # Into a folder without a run, then into one of a run without portraits.
+        assert synth("--count", 1, "--seed", 2, "--render", "--size", 48)[0] == 2
+        assert "thumbnails has face_000000.png, but run.json knows of no portraits" in capfd.readouterr().err
+        assert {path.name: path.read_bytes() for path in (folder / "thumbnails").iterdir()} == pictures
+        assert synth("--count", 1, "--seed", 2)[0] == 0
 
 
 def test_render_can_be_added_later(synth):

@@ -60,8 +60,8 @@ def encode_mesh(
     Args:
         decoder: of the model.
         vertices: [N, 3], in the model's vertex order.
-        weights: [N] in [0, 1], how far each vertex is to be trusted; below 0.001 it is missing, and its position
-            does not matter.
+        weights: [N] in [0, 1], how far each vertex is to be trusted; below 0.001, or where no polygon names it, it is
+            missing, and its position does not matter.
         scale: "units" takes the mesh for one in mm, cm, inches, dm or m, whichever gives a head's size, and keeps what
             it is larger or smaller than the mean face as a trait of the face; "free" fits the scale, so that
             size is no trait; "any" is "units" where that gives a head's size, else "free"; a number is millimetres per
@@ -93,7 +93,8 @@ def _checked(model: FaceModel, vertices: np.ndarray, weights: np.ndarray | None)
     weights = np.ones(count) if weights is None else np.asarray(weights, dtype=np.float64)
     if weights.shape != (count,) or not ((weights >= 0) & (weights <= 1)).all():
         raise LwaeError(f"Weights are {count} numbers from 0 (missing) to 1, one for each vertex; correct them.")
-    weights = np.where(weights < LEAST_WEIGHT, 0, weights)
+    named = np.bincount(model.polygon_vertices, minlength=count) > 0
+    weights = np.where((weights < LEAST_WEIGHT) | ~named, 0, weights)
     there = weights > 0
     if there.sum() < 3:
         raise LwaeError("Fewer than 3 vertices have any weight; give weight 1 to the vertices that are there.")

@@ -28,6 +28,7 @@ from .residual_blocks import ResidualBlock
 # The area weights of all vertices add up to this, so that sigma_n means the same on every mesh.
 REFERENCE_VERTICES = 4096
 LEAST_SIGMA = 1e-6  # mm; with less the encoder cannot be inverted.
+MOST_SIGMA = 1e6
 # Coordinates of faces that are decoded together: 16 MB; with more of them no more is gained.
 FLOATS_TOGETHER = 1 << 22
 MIN_TOGETHER = 8
@@ -139,8 +140,8 @@ class LocalNumpy:
         config = model.header["network"]
         self.model = model
         self.iterations = int(config["encoder_iterations"])
-        if not (0 <= self.iterations <= 100 and LEAST_SIGMA <= float(config["sigma_n"]) < math.inf):
-            raise LwaeError("its encoder needs 0 to 100 iterations and a noise above 0.")
+        if not (0 <= self.iterations <= 100 and LEAST_SIGMA <= float(config["sigma_n"]) <= MOST_SIGMA):
+            raise LwaeError(f"its encoder needs 0 to 100 iterations and {LEAST_SIGMA:g} to {MOST_SIGMA:g} mm of noise.")
         check_shapes(model.network, {"mass": (model.vertex_count,)}, "the network")
         if not (model.network["mass"] > 0).all():
             raise LwaeError("its vertices' shares of the surface must be above 0.")

@@ -150,7 +150,7 @@ def load_model(path: str | os.PathLike) -> FaceModel:
             raise LwaeError(f"{path.name} is damaged ({error}); download or export it again.") from error
     try:
         model = _build(header, arrays)
-        _check(model)
+        check_model(model)
     except LwaeError as error:
         raise LwaeError(f"{path.name} is not a usable model: {error} Export it again.") from error
     except _UNREADABLE as error:
@@ -279,8 +279,8 @@ def _controls(entries: list[dict], code_sizes: list[int], arrays: dict[str, np.n
     return controls
 
 
-def _check(model: FaceModel) -> None:
-    """Shapes that fit each other, finite numbers, indices in range."""
+def check_model(model: FaceModel) -> None:
+    """Shapes that fit each other, finite numbers, indices in range: raises LwaeError with what is wrong."""
     n, k, d = len(model.mean), model.part_count, model.code_size
     corners = len(model.polygon_vertices)
     expected = {

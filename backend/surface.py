@@ -20,10 +20,11 @@ MakeClosest = Callable[[np.ndarray, np.ndarray], Closest]
 
 SMOOTHINGS = 2  # Rounds of averaging normals, against the noise of scans.
 INFINITE = 1e12  # What searches in single precision take: squares of it are finite.
+NO_AREA = "The mesh has no faces with an area, so there is no surface to fit to."
 
 
 class Surface:
-    """A mesh whose vertices at one place count as one.
+    """A mesh whose vertices at one place count as one, without those that no triangle names.
 
     Attributes:
         vertices: float64 [N, 3].
@@ -42,17 +43,21 @@ class Surface:
         Raises:
             LwaeError: no triangle has an area, or positions are not finite.
         """
-        vertices = np.asarray(vertices, dtype=np.float64)
+        triangles = np.asarray(triangles, dtype=np.int64).reshape(-1, 3)
+        named, corners = np.unique(triangles, return_inverse=True)
+        if not len(named):
+            raise LwaeError(NO_AREA)
+        vertices = np.asarray(vertices, dtype=np.float64)[named]
         if not (np.abs(vertices) < INFINITE).all():
             raise LwaeError("Some vertices of the mesh are NaN or infinite; repair them first.")
         # Files without shared vertices (STL) would have open edges all over.
         self.vertices, number = _welded(vertices)
-        triangles = number[np.asarray(triangles, dtype=np.int64).reshape(-1, 3)]
+        triangles = number[corners.reshape(triangles.shape)]
         cross = area_vectors(self.vertices, triangles)
         doubled = np.linalg.norm(cross, axis=1)
         kept = doubled > 1e-14 * np.ptp(self.vertices, axis=0).max(initial=0.0) ** 2
         if not kept.any():
-            raise LwaeError("The mesh has no faces with an area, so there is no surface to fit to.")
+            raise LwaeError(NO_AREA)
         self.triangles, self.areas = triangles[kept], 0.5 * doubled[kept]
         self.normals = _smooth_normals(cross[kept], self.triangles, len(self.vertices))
         self.open_edge = np.zeros(len(self.vertices), dtype=bool)

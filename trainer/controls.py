@@ -20,6 +20,7 @@ from backend.model import Control, FaceModel
 SHAPES = 6  # Principal components per part.
 # A measure is only offered if the part's own codes move it by this much (standard deviation, mm).
 LEAST_SPREAD_MM = 0.25
+LEAST_SHAPE_MM = 0.02  # What a unit of "Shape 1", ... moves the most moved vertex by.
 RIDGE = 0.02
 PROBE = 0.5
 # Beyond a part is where it weighs less than this. To move as much there as people do costs a slider as much as this
@@ -50,7 +51,8 @@ def fit_controls(decoder: Decoder, codes: np.ndarray) -> list[Control]:
 def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) -> list[Control]:
     measures, fields = region_measures(decoder.model, part, name), _fields(decoder, part)
     jacobian = np.stack([measure.gradient.ravel() for measure in measures]) @ fields.T
-    fields *= _roots(decoder.model)
+    roots = _roots(decoder.model)
+    fields *= roots
     values = codes @ jacobian.T
     spread = values.std(axis=0)
     kept = [i for i in range(len(measures)) if spread[i] >= LEAST_SPREAD_MM]
@@ -72,7 +74,9 @@ def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) ->
     ]
     rest = codes - codes @ np.linalg.pinv(directions) @ directions if len(directions) else codes
     count = min(SHAPES, codes.shape[1] - len(kept))
-    for index, direction in enumerate(_principal_directions(rest, fields, count)):
+    shapes = _principal_directions(rest, fields, count)
+    moved = np.linalg.norm((shapes @ fields / roots).reshape(len(shapes), decoder.model.vertex_count, 3), axis=2)
+    for index, direction in enumerate(shapes[moved.max(axis=1) >= LEAST_SHAPE_MM]):
         description = f"Principal shape variation {index + 1} of the {name} that the sliders above do not cover"
         controls.append(Control(f"Shape {index + 1}", part, direction.astype(np.float32), description))
     return controls

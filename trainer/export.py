@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from backend.errors import LwaeError
-from backend.lwae_file import load_model, save_model
+from backend.lwae_file import check_model, load_model, save_model
 from backend.model import FaceModel
 
 from .datasets.expression_set import load_expressions
@@ -37,7 +37,7 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
     if metrics.is_file():
         try:
             found = json.loads(metrics.read_text(encoding="utf-8"))
-            summary, epochs = found["summary"], found.get("epochs")
+            summary, epochs = dict(found["summary"]), found.get("epochs")
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise LwaeError(f"{metrics} is damaged; run `python -m trainer evaluate {path}` again.") from error
         if epochs == model.header["training"]["epochs"]:
@@ -49,6 +49,10 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
                 metrics,
                 path,
             )
+    try:
+        check_model(model)
+    except LwaeError as error:
+        raise LwaeError(f"The trained model cannot be used: {error} Train it again.") from error
     save_model(model, out)
     return load_model(out)
 

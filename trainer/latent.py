@@ -66,7 +66,7 @@ def fit_prior(codes: np.ndarray) -> Prior:
     tau is the mean variance of the other directions (probabilistic PCA, Tipping & Bishop 1999).
 
     Raises:
-        LwaeError: when a code is not finite.
+        LwaeError: when a code is not finite, or codes are too large for a model file.
     """
     if not np.isfinite(codes).all():
         raise LwaeError("The codes are not finite: training diverged; start a new run with a smaller learning_rate.")
@@ -77,4 +77,9 @@ def fit_prior(codes: np.ndarray) -> Prior:
     rest = variances[kept:].sum()
     tau = max(rest / max(1, codes.shape[1] - kept), 1e-6)
     factors = axes[:kept].T * np.sqrt(np.maximum(variances[:kept] - tau, 0))
+    if np.abs(factors).max(initial=0.0) > np.finfo(np.float16).max:  # as which files hold them
+        raise LwaeError(
+            "The training faces have codes of thousands, as where parts overlap everywhere; make other weights with "
+            "`python -m trainer weights`."
+        )
     return Prior(mean.astype(np.float32), factors.astype(np.float16).astype(np.float32), float(tau))

@@ -26,7 +26,7 @@ import torch
 
 from backend.errors import LwaeError
 from backend.files import atomic_folder, atomic_write
-from backend.local_network import LEAST_SIGMA
+from backend.local_network import LEAST_SIGMA, MOST_SIGMA
 from backend.lwae_file import MAX_CODE, MAX_PARTS, load_model, save_model
 from backend.model import FaceModel
 from backend.prior import Prior
@@ -46,8 +46,11 @@ log = logging.getLogger(__name__)
 
 MUTE = 0.1  # Largest weight on the coarsest mesh of the `paper` preset below which a part is as good as lost.
 LEAST = {name: 1 for name in ("epochs", "code_size", "coefficients")} | {"batch_size": 2, "sigma_n": LEAST_SIGMA}
-MOST = {"dropout": 0.9, "border_strength": 1.0, "seed": 2**63 - 1, "latent": 4096, "order": 100}
-CHECKPOINT = {"network", "optimiser", "epoch", "batch", "sums", "history"}
+MOST = {"dropout": 0.9, "border_strength": 1.0, "sigma_n": MOST_SIGMA, "seed": 2**63 - 1, "latent": 4096, "order": 100}
+CHECKPOINT = {
+    **{"network": dict, "optimiser": dict, "epoch": int, "batch": int, "sums": list, "history": list},
+    "random": torch.Tensor,
+}
 CHOICES = {"optimiser": ("adamw", "sgd"), "schedule": ("cosine", "exponential")}
 CHOICES |= {"allocation": ("variance", "equal")}
 DEFAULTS = {"local": local_preset.DEFAULTS, "paper": paper_preset.DEFAULTS}
@@ -115,8 +118,10 @@ class Run:
                 if damaged := archive.testzip():
                     raise ValueError(damaged)
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            if not (isinstance(state, dict) and CHECKPOINT <= set(state)):
+            if not (isinstance(state, dict) and all(isinstance(state.get(key), CHECKPOINT[key]) for key in CHECKPOINT)):
                 raise ValueError("no checkpoint of a training")
+            if min(state["epoch"], state["batch"]) < 0:
+                raise ValueError("no progress of a training")
             return state
         except (
             *(OSError, RuntimeError, ValueError, EOFError, KeyError),
@@ -128,7 +133,7 @@ class Run:
         """Raises LwaeError when the checkpoint is another run's."""
         try:
             network.load_state_dict(state["network"])
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise LwaeError(
                 f"{self.checkpoint} belongs to another run than {self.path / 'start.lwae'}; put the run's own file "
                 "back, or train again."

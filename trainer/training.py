@@ -94,8 +94,11 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
         run.load_parameters(network, saved)
         if len(saved["sums"]) != len(weights):
             raise LwaeError(f"{run.checkpoint} was made with other losses; put the run's own config.json back.")
-        load_optimiser_state(optimiser, saved["optimiser"])
-        set_random_states(saved, device)
+        try:
+            load_optimiser_state(optimiser, saved["optimiser"])
+            set_random_states(saved, device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise LwaeError(f"{run.checkpoint} is damaged; delete it and train again.") from error
         state = {key: saved[key] for key in state}
     batch_size = min(config["batch_size"], len(dataset.train) // 2 * 2)
     processes.check_batch(batch_size)
@@ -117,6 +120,9 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
     def save() -> None:
         if not processes.leads:
             return
+        # The last step's loss is of the parameters before it.
+        if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
+            raise _diverged(state["epoch"])
         # In memory first: what torch raises on a full disk is not an OSError.
         buffer = io.BytesIO()
         parameters, moments = network.state_dict(), optimiser_state(optimiser)
@@ -147,10 +153,7 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
                 said = torch.cat([step.sums, step.sums.new_tensor([len(stopped)])])
                 *state["sums"], stops = processes.mean(said).tolist()
                 if not all(math.isfinite(number) for number in state["sums"]):
-                    raise LwaeError(
-                        f"Training diverged in epoch {state['epoch'] + 1}: the loss is not finite; "
-                        "start a new run with a smaller learning_rate."
-                    )
+                    raise _diverged(state["epoch"] + 1)
                 if stops:
                     save()
                     processes.wait()
@@ -166,6 +169,12 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
                 saved_at = time.monotonic()
                 log.info("epoch %d: %s", state["epoch"], ", ".join(f"{name} {means[name]:.4f}" for name in means))
     return True
+
+
+def _diverged(epoch: int) -> LwaeError:
+    return LwaeError(
+        f"Training diverged in epoch {epoch}: the loss is not finite; start a new run with a smaller learning_rate."
+    )
 
 
 def _can_be_recorded(config: dict, device: str, processes: Team) -> bool:

@@ -502,6 +502,19 @@ def test_vertices_without_polygons_do_not_align(tmp_path):
     assert spread[1] == pytest.approx(spread[0], rel=0.01)
 
 
+@pytest.mark.parametrize("align", [True, False])
+def test_vertices_without_polygons_are_put_where_they_do_no_harm(tmp_path, caplog, align):
+    faces = make_faces()
+    loose = np.random.default_rng(0).normal(size=(len(faces), 3, 3)) * [[1], [1e3], [1e9]]
+    data = prepare_meshes(
+        fill(tmp_path / "in", y_up(np.concatenate([faces, loose], axis=1))), tmp_path / "out", align=align
+    )
+    assert "2 vertices belong to no polygon and are far from the head" in caplog.text
+    found = data.vertices[:, len(HEAD) + 1 :]
+    head = data.vertices[:, : len(HEAD)]
+    assert np.ptp(found, axis=(0, 1)).max() == 0 and np.abs(found[0, 0] - head.mean(axis=(0, 1))).max() < 3
+
+
 def test_heads_that_look_aside_are_turned_to_the_front(tmp_path, caplog):
     turned = make_faces() @ rotation([0, 0, np.radians(2)]).T
     turned = turned - turned.mean(axis=(0, 1)) + [3, 0, 0]
@@ -784,7 +797,8 @@ def test_damaged_data_sets(tmp_path):
         lambda b: json.dumps(json.loads(b) | {"format_version": 2}).encode(),
         "another version",
     )
-    damaged("dataset.json", lambda b: json.dumps(json.loads(b) | {"train": [0]}).encode(), "incomplete")
+    for wrong in ({"train": [0]}, {"command": None}, {"label_names": ["one too many"] * 9}):
+        damaged("dataset.json", lambda b, wrong=wrong: json.dumps(json.loads(b) | wrong).encode(), "incomplete")
     (tmp_path / "a" / "labels.npy").unlink()
     with pytest.raises(LwaeError, match="damaged"):
         load_dataset(tmp_path / "a")

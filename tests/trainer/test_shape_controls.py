@@ -30,6 +30,20 @@ def test_what_shows_nothing_gets_no_slider():
     assert len(_principal_directions(codes - codes.mean(axis=0), fields, 3)) == 1
 
 
+def test_what_only_rounding_left_gets_no_slider():
+    model = toy_model(code_size=4)
+    line = np.random.default_rng(0).normal(size=(1, model.code_size))
+    codes = (np.random.default_rng(1).normal(size=(60, 1)) * line).astype(np.float32)
+    decoder = NumpyDecoder(model)
+    base = decoder.decode(np.zeros((1, model.code_size), np.float32))[0]
+    controls = fit_controls(decoder, codes)
+    for control in controls:
+        code = np.zeros((1, model.code_size), np.float32)
+        code[0, model.part_slice(control.part)] = control.direction
+        assert np.linalg.norm(decoder.decode(code)[0] - base, axis=1).max() > 0.01, control.name
+    assert controls
+
+
 def test_the_first_one_moves_the_surface_most():
     model = toy_model(code_size=10)
     decoder = NumpyDecoder(model)

@@ -421,6 +421,13 @@ def test_a_run_keeps_to_its_faces_and_files(data, tmp_path):
     refused("belongs to another run")
     torch.save({"a": 1}, run / "checkpoint.pt")
     refused("is damaged")
+    whole = other.read_checkpoint()
+    for wrong in ({"epoch": "1"}, {"batch": -1}, {"sums": 5}, {"history": None}, {"network": []}, {"random": None}):
+        torch.save(whole | wrong, run / "checkpoint.pt")
+        refused("is damaged")
+    torch.save(whole | {"optimiser": {}, "epoch": 0}, other.checkpoint)
+    with pytest.raises(LwaeError, match="is damaged"):
+        training.train(other)
 
 
 def test_faces_that_are_no_numbers_start_no_run(data, tmp_path):
@@ -440,6 +447,34 @@ def test_a_network_that_blew_up_is_not_exported(data, tmp_path):
     training.train(run)
     with pytest.raises(LwaeError, match="smaller learning_rate"):
         export_run(run.path, tmp_path / "model.lwae")
+
+
+def test_a_last_step_that_blows_up_keeps_no_checkpoint(data, tmp_path):
+    run = create_run(tmp_path / "run", data, "local", SMALL["local"] | {"epochs": 1, "batch_size": 60, "seam": 1e300})
+    with pytest.raises(LwaeError, match="diverged in epoch 1"):
+        training.train(run)
+    assert not run.checkpoint.exists()
+
+
+@pytest.mark.parametrize("wrong", ["zero", "negative", "sum", "text", "names"])
+def test_weights_that_are_none_start_no_run(data, tmp_path, wrong):
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    with np.load(copy / "weights.npz") as arrays:
+        weights, names = arrays["weights"], arrays["part_names"]
+    if wrong == "zero":
+        weights[0], weights[1] = 0, weights[0] + weights[1]
+    elif wrong == "negative":
+        weights[0, 0], weights[1, 0] = -1, 2
+    elif wrong == "sum":
+        weights[:] = 0.9 * weights
+    elif wrong == "text":
+        weights = weights.astype(str)
+    else:
+        names[:] = names[0]
+    np.savez(copy / "weights.npz", weights=weights, part_names=names)
+    with pytest.raises(LwaeError, match="weights.npz is damaged .*run `python -m trainer weights"):
+        create_run(tmp_path / "run", copy, "local", SMALL["local"])
 
 
 def test_rebuild_commands_survive_a_shell(data, tmp_path):

@@ -214,7 +214,10 @@ def load_dataset(path: Path) -> Dataset:
         complete = (
             vertices.ndim == 3
             and vertices.shape[2] == 3
-            and len(labels) == len(vertices)
+            and vertices.dtype == np.float32
+            and labels.shape == (len(vertices), len(dataset.label_names))
+            and template.region_of_vertex.shape in ((0,), (vertices.shape[1],))
+            and all(isinstance(facts[key], str) for key in ("name", "licence", "provenance", "command"))
             and min(len(dataset.train), len(dataset.test)) > 0
             and np.array_equal(split, np.arange(len(vertices)))
             and template.polygon_sizes.sum() == len(template.polygon_vertices)

@@ -123,7 +123,10 @@ def _template(
 
 def _read_obj(path: Path) -> tuple[np.ndarray, Template | None]:
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    text = content.decode("latin-1").replace("\r\n", "\n").replace("\\\n", " ").replace("\t", " ")
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise ValueError("it is text in UTF-16")
+    text = content.decode("latin-1").replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\\\n", " ").replace("\t", " ")
     groups: dict[str, list[str]] = {"v ": [], "vt": [], "f ": []}
     lines = [line.lstrip() for line in text.split("\n")]
     for line in lines:

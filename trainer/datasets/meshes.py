@@ -7,7 +7,7 @@ import logging
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +114,12 @@ def prepare_meshes(
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
             mean = upright(_mean(faces, split_faces(count, seed)[0], used), template) if align else faces[0]
             _warn_of_coinciding(mean[used])
+            astray = _astray(_blocks(faces, mean, used, align), mean, used)
             if not template.polygon_material.any():
                 template.polygon_material[eye_polygons(mean, template)] = 1
             dataset = write_dataset(
                 path,
-                _blocks(faces, mean if align else None, used),
+                _blocks(faces, mean, used, align, astray),
                 count,
                 template,
                 name=name or source.stem,
@@ -282,7 +283,35 @@ def _warn_of_copies(vertices: np.ndarray, names: list[str], used: np.ndarray) ->
         )
 
 
-def _blocks(faces: np.ndarray, mean: np.ndarray | None, used: np.ndarray) -> Iterator[np.ndarray]:
+def _blocks(
+    faces: np.ndarray, mean: np.ndarray, used: np.ndarray, align: bool, astray: Sequence[int] | np.ndarray = ()
+) -> Iterator[np.ndarray]:
+    """The faces, moved onto the mean if asked; vertices that are `astray` lie in its middle."""
     for start in range(0, len(faces), BLOCK):
-        block = np.asarray(faces[start : start + BLOCK])
-        yield block if mean is None else align_rigidly(block, mean, used=used)
+        block = np.array(faces[start : start + BLOCK])
+        if align:
+            block = align_rigidly(block, mean, used=used)
+        block[:, list(astray)] = mean[used].mean(axis=0)
+        yield block
+
+
+def _astray(blocks: Iterable[np.ndarray], mean: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """Numbers of vertices that no polygon names and that are no place on a head; says how many there are."""
+    loose = np.setdiff1d(np.arange(len(mean)), used)
+    if not len(loose):
+        return loose
+    middle, size = mean[used].mean(axis=0), np.ptp(mean[used], axis=0).max()
+    count, farthest, sums, squares = 0, np.zeros(len(loose)), np.zeros(mean.shape), np.zeros(mean.shape)
+    for block in blocks:
+        moved = block.astype(np.float64) - middle
+        farthest = np.maximum(farthest, np.linalg.norm(moved[:, loose], axis=2).max(axis=0))
+        count, sums, squares = count + len(block), sums + moved.sum(axis=0), squares + (moved**2).sum(axis=0)
+    spread = np.maximum(squares / count - (sums / count) ** 2, 0).sum(axis=1)
+    found = loose[(farthest > 2 * size) | (spread[loose] > 4 * spread[used].max())]
+    if len(found):
+        log.warning(
+            "%d vertices belong to no polygon and are far from the head, or move as no place on it does; they are put "
+            "in its middle, and no part moves them.",
+            len(found),
+        )
+    return found

@@ -38,9 +38,19 @@ def load_weights(data: Path) -> tuple[np.ndarray, list[str]]:
         raise LwaeError(f"{data} has no local weights yet; run `python -m trainer weights {data}` first.")
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["weights"], [str(name) for name in arrays["part_names"]]
+            weights, names = arrays["weights"], [str(name) for name in arrays["part_names"]]
+            if not _are_weights(weights, names):
+                raise ValueError("parts need different names, and numbers from 0 that add up to 1 at every vertex")
+            return weights, names
     except UNREADABLE as error:
         raise LwaeError(f"{path} is damaged ({error}); run `python -m trainer weights {data}` again.") from error
+
+
+def _are_weights(weights: np.ndarray, names: list[str]) -> bool:
+    if weights.dtype.kind != "f" or weights.ndim != 2 or not 0 < len(weights) == len(set(names)) or not all(names):
+        return False
+    sums = weights.sum(axis=0, dtype=np.float64)
+    return bool(weights.min(initial=0) >= 0 and weights.any(axis=1).all() and (np.abs(sums - 1) < 0.01).all())
 
 
 def weights_command(data: Path) -> str | None:

@@ -72,8 +72,9 @@ def test_a_file_of_figures_keeps_its_other_themes(tmp_path, monkeypatch):
 
 
 def test_kept_figures_can_be_added_to():
-    for path in (ROOT / "benchmarks" / "results").glob("*.json"):
-        assert set(kept(path)["themes"]) == set(THEMES)
+    found = [set(kept(path)["themes"]) for path in (ROOT / "benchmarks" / "results").glob("*.json")]
+    assert all(themes <= set(THEMES) for themes in found), "of some machines there are some themes"
+    assert found.count(set(THEMES)) >= 2
 
 
 def test_themes_are_modules_that_run():

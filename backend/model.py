@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -104,6 +105,13 @@ class FaceModel:
         if part == WHOLE:
             return slice(0, self.code_size)
         return slice(int(self.part_offsets[part]), int(self.part_offsets[part + 1]))
+
+    def part_columns(self, parts: Iterable[int]) -> np.ndarray:
+        """Which numbers of a flat code belong to some parts, bool [D]."""
+        columns = np.zeros(self.code_size, dtype=bool)
+        for part in parts:
+            columns[self.part_slice(part)] = True
+        return columns
 
     def part_index(self, name: str) -> int:
         """Number of the part called `name`.

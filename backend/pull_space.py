@@ -133,9 +133,7 @@ class Puller:
 
     def _make_space(self, free: tuple[int, ...]) -> PullSpace:
         model, prior = self.model, self.model.prior
-        columns = np.zeros(model.code_size, dtype=bool)
-        for part in free:
-            columns[model.part_slice(part)] = True
+        columns = model.part_columns(free)
         covariance, held = prior.covariance[np.ix_(columns, columns)], ~columns
         gain = np.zeros((int(columns.sum()), int(held.sum())))
         if held.any():

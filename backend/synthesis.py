@@ -62,9 +62,7 @@ def sample_parts(
     Returns:
         A new code, float32 [D]; the other parts are copied exactly.
     """
-    free = np.zeros(model.code_size, dtype=bool)
-    for part in parts:
-        free[model.part_slice(part)] = True
+    free = model.part_columns(parts)
     looseness = max(LOOSENESS * strength**2, MIN_LOOSENESS)
     if free.all():
         drawn = model.prior.sample(rng, 1, strength)[0]

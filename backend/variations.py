@@ -48,7 +48,7 @@ def vary(
     """
     code = np.asarray(code, dtype=np.float32)
     parts = list(parts)
-    free = _columns(model, parts)
+    free = model.part_columns(parts)
     difference = min(max(float(difference), 0.0), MAX_DIFFERENCE)
     if not free.any() or difference == 0:
         return code.copy()
@@ -73,12 +73,4 @@ def with_traits(
         parts: numbers of the parts that may change, at least one.
         kept: bool [W], which controls of the whole face.
     """
-    return model.prior.with_readings(changed, code, readouts(model)[kept], _columns(model, parts), LOOSENESS)
-
-
-def _columns(model: FaceModel, parts: Iterable[int]) -> np.ndarray:
-    """bool [D]."""
-    columns = np.zeros(model.code_size, dtype=bool)
-    for part in parts:
-        columns[model.part_slice(part)] = True
-    return columns
+    return model.prior.with_readings(changed, code, readouts(model)[kept], model.part_columns(parts), LOOSENESS)

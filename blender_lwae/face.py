@@ -78,6 +78,11 @@ def free_parts(mesh: bpy.types.Mesh) -> list[int]:
     return [index for index, part in enumerate(mesh.lwae.parts) if not part.locked]
 
 
+def locked_parts(mesh: bpy.types.Mesh) -> list[int]:
+    """Numbers of the parts that are locked."""
+    return [index for index, part in enumerate(mesh.lwae.parts) if part.locked]
+
+
 def whole_values(state: bpy.types.PropertyGroup) -> np.ndarray:
     """Values of the sliders of the whole face, float32 [W]."""
     values = np.array([control.value for control in state.whole], dtype=np.float32)

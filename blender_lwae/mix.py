@@ -6,7 +6,7 @@ Nothing here writes vertices: call `sync.follow` afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterator
 
 import bpy
 import numpy as np
@@ -93,17 +93,19 @@ def add_donor(mesh: bpy.types.Mesh, name: str, code: np.ndarray) -> int:
             donor.amounts.add().name = part.name
         index = len(state.donors) - 1
     elif not np.array_equal(shape.sound_numbers(state.donors[index].code), code):
-        animated = animation.animated_paths(mesh)
-        _keep_locked(mesh, index, {part for part in range(len(state.parts)) if amount_path(index, part) in animated})
+        _keep_locked(mesh, index, but=animation.animated_paths(mesh))
     state.donors[index].code = shape.encode_numbers(code)
     return index
 
 
-def _keep_locked(mesh: bpy.types.Mesh, donor: int, but: Iterable[int] = ()) -> None:
-    """Make locked parts that a donor gives the face's own, as they show; call before what it gives changes."""
+def _keep_locked(mesh: bpy.types.Mesh, donor: int, but: Container[str] = ()) -> None:
+    """Make locked parts that a donor gives the face's own, as they show; call before what it gives changes.
+
+    Args:
+        but: data paths of amounts whose parts are left alone.
+    """
     given = read_amounts(mesh.lwae)[donor]
-    parts = [index for index, part in enumerate(mesh.lwae.parts) if part.locked and given[index]]
-    parts = [index for index in parts if index not in set(but)]
+    parts = [part for part in face.locked_parts(mesh) if given[part] and amount_path(donor, part) not in but]
     if parts:
         model = face.model_of(mesh)
         with sync.paused():

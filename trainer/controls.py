@@ -51,8 +51,7 @@ def fit_controls(decoder: Decoder, codes: np.ndarray) -> list[Control]:
 def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) -> list[Control]:
     measures, fields = region_measures(decoder.model, part, name), _fields(decoder, part)
     jacobian = np.stack([measure.gradient.ravel() for measure in measures]) @ fields.T
-    roots = _roots(decoder.model)
-    fields *= roots
+    weighted = fields * _roots(decoder.model)
     values = codes @ jacobian.T
     spread = values.std(axis=0)
     kept = [i for i in range(len(measures)) if spread[i] >= LEAST_SPREAD_MM]
@@ -61,7 +60,7 @@ def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) ->
         standard = jacobian[kept] / spread[kept, None]
         covariance = codes.T @ codes / len(codes)
         # Multiple regression of the codes on standardised measures: other measures held, a direction moves its own.
-        within = _within_region(covariance, fields, decoder.model.weights[part])
+        within = _within_region(covariance, weighted, decoder.model.weights[part])
         directions = np.linalg.solve(_ridged(standard @ within @ standard.T), standard @ within)
         # One unit is one standard deviation of the measure among faces that are alike in the others: a direction that
         # holds the others is so much rarer than its measure that 3 of the measure's own deviations tear a face apart.
@@ -74,8 +73,8 @@ def _part_controls(decoder: Decoder, part: int, name: str, codes: np.ndarray) ->
     ]
     rest = codes - codes @ np.linalg.pinv(directions) @ directions if len(directions) else codes
     count = min(SHAPES, codes.shape[1] - len(kept))
-    shapes = _principal_directions(rest, fields, count)
-    moved = np.linalg.norm((shapes @ fields / roots).reshape(len(shapes), decoder.model.vertex_count, 3), axis=2)
+    shapes = _principal_directions(rest, weighted, count)
+    moved = np.linalg.norm((shapes @ fields).reshape(len(shapes), decoder.model.vertex_count, 3), axis=2)
     for index, direction in enumerate(shapes[moved.max(axis=1) >= LEAST_SHAPE_MM]):
         description = f"Principal shape variation {index + 1} of the {name} that the sliders above do not cover"
         controls.append(Control(f"Shape {index + 1}", part, direction.astype(np.float32), description))

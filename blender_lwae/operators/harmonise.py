@@ -26,11 +26,6 @@ def parts_alike(mesh: bpy.types.Mesh, by: str) -> np.ndarray:
     return kinship(amounts) if by == "DONORS" and amounts.any() else np.eye(len(mesh.lwae.parts))
 
 
-def held_parts(mesh: bpy.types.Mesh) -> list[int]:
-    """Numbers of the parts that are locked."""
-    return [index for index, part in enumerate(mesh.lwae.parts) if part.locked]
-
-
 def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[str], float, float, float]:
     """Pull the parts that are not locked to where they fit one another and the locked ones; the mix becomes the face's
     own. Kept traits of the whole face stay as they show, its other sliders are set to what the face shows then.
@@ -47,7 +42,7 @@ def harmonise_face(mesh: bpy.types.Mesh, amount: float, by: str) -> tuple[list[s
     model = face.model_of(mesh)
     free, kept = face.free_parts(mesh), face.whole_kept(mesh.lwae)
     own, mixed = shape.own_code(mesh, model), shape.read_code(mesh, model)
-    moved = analysis.of(model).harmoniser(mixed[None], amount, parts_alike(mesh, by), held_parts(mesh))[0]
+    moved = analysis.of(model).harmoniser(mixed[None], amount, parts_alike(mesh, by), face.locked_parts(mesh))[0]
     if free and kept.any():
         moved = with_traits(model, moved, mixed, free, kept)
     reached = most_plausible(analysis.of(model).plausibility, mixed, moved)
@@ -150,7 +145,8 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         if context.window is None:
             return self.execute(context)
         mesh = active_face(context)
-        self._thread = _Preparation(analysis.of(face.model_of(mesh)), parts_alike(mesh, self.by), held_parts(mesh))
+        of_model, alike = analysis.of(face.model_of(mesh)), parts_alike(mesh, self.by)
+        self._thread = _Preparation(of_model, alike, face.locked_parts(mesh))
         self._thread.start()
         # Nothing to wait for once these donors were harmonised before.
         self._thread.join(0.02)
@@ -189,7 +185,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
             return {"CANCELLED"}
         # What the redo panel may ask for next.
         mesh = active_face(context)
-        _Preparation(analysis.of(face.model_of(mesh)), None, held_parts(mesh)).start()
+        _Preparation(analysis.of(face.model_of(mesh)), None, face.locked_parts(mesh)).start()
         return self.execute(context)
 
     def execute(self, context):

@@ -54,7 +54,7 @@ def reset_whole(mesh: bpy.types.Mesh) -> list[str]:
             if not control.locked:
                 control.value = 0
                 paths.append(f"lwae.whole[{index}].value")
-        face.keep_code(mesh, model, was, [index for index, part in enumerate(mesh.lwae.parts) if part.locked])
+        face.keep_code(mesh, model, was, face.locked_parts(mesh))
     return paths
 
 

@@ -194,7 +194,7 @@ def use_variation(mesh: bpy.types.Mesh, seed: int, difference: float) -> list[st
     current = shape.read_code(mesh, model)
     code = current if found is None else found.original.copy()
     # Parts that were locked after the gallery was drawn count as they are now.
-    for part in set(range(model.part_count)).difference(free):
+    for part in face.locked_parts(mesh):
         code[model.part_slice(part)] = current[model.part_slice(part)]
     back = not difference and found is not None and found.donors == [donor.code for donor in mesh.lwae.donors]
     with sync.paused():

@@ -288,9 +288,8 @@ def _blocks(
 ) -> Iterator[np.ndarray]:
     """The faces, moved onto the mean if asked; vertices that are `astray` lie in its middle."""
     for start in range(0, len(faces), BLOCK):
-        block = np.array(faces[start : start + BLOCK])
-        if align:
-            block = align_rigidly(block, mean, used=used)
+        block = faces[start : start + BLOCK]
+        block = align_rigidly(block, mean, used=used) if align else np.array(block)
         block[:, list(astray)] = mean[used].mean(axis=0)
         yield block
 

@@ -60,8 +60,7 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
         patterns = np.array([[list(row).index(donor) for donor in row] for row in donors])
         for pattern in np.unique(patterns, axis=0):
             rows = (patterns == pattern).all(axis=1)
-            labels, counts = np.unique(pattern, return_counts=True)
-            held = np.flatnonzero(pattern != labels[counts.argmax()]) if way == PART_HELD else ()
+            held = np.flatnonzero(pattern != _main_face(pattern)[0]) if way == PART_HELD else ()
             result[rows] = maps[way](codes[rows], amount, list(pattern), held)
         return result
 
@@ -96,15 +95,21 @@ def _transfer(made: np.ndarray, bed: TestBed, donors: np.ndarray, regions: Regio
     count, parts = donors.shape
     base = np.repeat(bed.pca.mean[None], count, axis=0)
     for row, given in enumerate(donors):
-        labels, counts = np.unique(given, return_counts=True)
-        if counts.max() > 1:
-            base[row] = bed.test[labels[counts.argmax()]]
+        main, number = _main_face(given)
+        if number > 1:
+            base[row] = bed.test[main]
     sums = np.zeros((parts, 2))
     for part in range(parts):
         wanted = bed.test[donors[:, part]] - base
         sums[part] = metrics.transfer_sums(made - base, wanted, regions.core == part).sum(axis=0)
     given = sums[:, 1] > 0
     return float(np.mean(sums[given, 0] / sums[given, 1]))
+
+
+def _main_face(donors: np.ndarray) -> tuple[int, int]:
+    """The face that most parts come from, and how many of them, of donors [K]."""
+    labels, counts = np.unique(donors, return_counts=True)
+    return labels[counts.argmax()], counts.max()
 
 
 def realism_of_run(path: Path, seed: int = 0) -> list[dict]:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
+
+from ..backend.ahead import MOST_THREADS, map_ahead, usable_cores
 from ..backend.decoder import Decoder
 from ..backend.files import atomic_write
 from ..backend.synthesis import BLOCK, Plan, Table, block_ranges, decode_block, share_size, single_threaded_blas
@@ -76,6 +79,22 @@ class Job:
         return name in (self.path("faces", ".csv").name, self.path("contact_sheet", ".png").name)
 
 
+@dataclass(frozen=True)
+class Block:
+    """What is to make of one block of faces.
+
+    Attributes:
+        start: number of its first face.
+        codes: float32 [n, D].
+        meshes, pictures: numbers of the faces whose files are missing.
+    """
+
+    start: int
+    codes: np.ndarray
+    meshes: list[int]
+    pictures: list[int]
+
+
 def run(job: Job, decoder: Decoder, advance: Callable[..., None], check_stop: Callable[[], None]) -> None:
     """Make every face of the job that is not there yet, then the table and the contact sheet.
 
@@ -98,21 +117,27 @@ def run(job: Job, decoder: Decoder, advance: Callable[..., None], check_stop: Ca
             write_template(job.scratch / TEMPLATE_FILE, model, job.unit)
             os.replace(job.scratch / TEMPLATE_FILE, job.out / TEMPLATE_FILE)
         stream.write(table.header())
-        for start, stop in job.blocks:
-            codes = job.plan.codes(start, stop)
-            stream.write(table.rows(start, codes, writer.names(start, stop)))
-            meshes = writer.missing(start, stop)
-            pictures = thumbnails.missing(start, stop) if thumbnails else []
-            to_make = len(set(meshes) | set(pictures))
-            advance(kept=stop - start - to_make)
-            if not to_make:
-                continue
-            vertices = decode_block(decoder, codes)
-            labels = {"codes": codes, "values": table.values(codes)}
-            for faces in writer.write(meshes, start, vertices, labels) if meshes else ():
-                advance(made=len(set(faces).difference(pictures)))
+
+        def begin() -> Iterator[Block]:
+            for start, stop in job.blocks:
+                codes = job.plan.codes(start, stop)
+                stream.write(table.rows(start, codes, writer.names(start, stop)))
+                meshes = writer.missing(start, stop)
+                pictures = thumbnails.missing(start, stop) if thumbnails else []
+                to_make = len(set(meshes) | set(pictures))
+                advance(kept=stop - start - to_make)
                 check_stop()
-            for faces in thumbnails.write(pictures, start, vertices, labels) if pictures else ():
+                if to_make:
+                    yield Block(start, codes, meshes, pictures)
+
+        # A worker shares the processors with others.
+        threads = 0 if job.worker else min(usable_cores(), MOST_THREADS)
+        for block, vertices in map_ahead(lambda block: decode_block(decoder, block.codes), begin(), threads):
+            labels = {"codes": block.codes, "values": table.values(block.codes)}
+            for faces in writer.write(block.meshes, block.start, vertices, labels) if block.meshes else ():
+                advance(made=len(set(faces).difference(block.pictures)))
+                check_stop()
+            for faces in thumbnails.write(block.pictures, block.start, vertices, labels) if block.pictures else ():
                 advance(made=len(faces))
                 check_stop()
     if thumbnails and not job.worker:

@@ -19,6 +19,8 @@ from trainer.evaluation.mixing import mix_codes
 from trainer.evaluation.table import format_table
 from trainer.evaluation.testbed import TestBed
 
+FITTED_ROWS = {"told_fitted", "fitted_transfer", "fitted_moved"}  # of models with linear bases
+
 
 class Noisy:
     """A decoder with rough errors in all that it decodes."""
@@ -72,8 +74,9 @@ def value(results, model, key):
 
 def test_every_metric_is_there_and_json_able(results):
     again = json.loads(json.dumps(results, allow_nan=False))
-    for facts in again["models"].values():
-        assert set(facts["metrics"]) == set(ROWS) - {"network_real", "network_mixed"}
+    for name, facts in again["models"].items():
+        missing = FITTED_ROWS if "PCA" in name else set()
+        assert set(facts["metrics"]) == set(ROWS) - {"network_real", "network_mixed"} - missing
         assert (
             len(facts["responsiveness_parts"])
             == len(facts["leak_parts"])
@@ -82,6 +85,12 @@ def test_every_metric_is_there_and_json_able(results):
         )
         for cell in facts["metrics"].values():
             assert "low" not in cell or cell["low"] <= cell["high"]
+
+
+def test_the_rest_of_a_face_fits_a_part_that_came(results):
+    assert value(results, "trained", "fitted_transfer") > 0.8 * value(results, "trained", "responsiveness")
+    assert value(results, "trained", "fitted_moved") > 0
+    assert value(results, "trained", "told_fitted") <= value(results, "trained", "told_swaps")
 
 
 def test_the_model_that_made_the_faces_is_good(results):

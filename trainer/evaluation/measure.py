@@ -8,18 +8,21 @@ from dataclasses import replace
 import numpy as np
 
 from backend.decoder import Decoder
+from backend.harmonise import Harmoniser
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
 
 from . import metrics, mixing
 from .bootstrap import Measure
 from .ellipse import Ellipse
+from .harmonised import harmonised
 from .hausdorff import interpolation_steps
 from .metrics import in_blocks
 from .regions import Regions
 from .testbed import TestBed
 
 INTERPOLATIONS = 8  # Hausdorff distances are slow.
+FITTED = 0.9  # How far the rest of a face is harmonised with a part of another one.
 
 
 def without_network(model: FaceModel) -> FaceModel | None:
@@ -138,6 +141,8 @@ def measure(decoder: Decoder, bed: TestBed, regions: Regions) -> tuple[list[Meas
         ("told_samples", train_samples, samples),
     ):
         measures.append(realism_at(name, decoder, bed, of_train, of_test))
+    if model.preset == "local":
+        measures += _fitted_swaps(decoder, bed, regions, (train_codes, train_swaps), (codes, one_swap))
     drawn = in_blocks(decoder.decode, samples)
     drawn_scores = in_blocks(bed.scores, drawn)
     measures.append(metrics.nearest_neighbour_accuracy("nearest_samples", drawn_scores, bed.test_scores))
@@ -155,6 +160,32 @@ def measure(decoder: Decoder, bed: TestBed, regions: Regions) -> tuple[list[Meas
             added = metrics.vertex_distances(x, in_blocks(linear.decode, z))
             measures.append(metrics.mean_distance(name, added))
     return measures, facts
+
+
+def _fitted_swaps(decoder: Decoder, bed: TestBed, regions: Regions, of_train: tuple, of_test: tuple) -> list[Measure]:
+    """What becomes of one-part swaps when the other parts are fitted to the one that came.
+
+    Args:
+        of_train, of_test: codes [n, D] of training and of test faces, and the donor table of the swaps [n, K].
+    """
+    harmoniser = Harmoniser(decoder.model)
+    train, swapped = (mixing.mix_codes(decoder.model, *faces) for faces in (of_train, of_test))
+    train, fitted = (
+        harmonised(harmoniser, mixes, donors, FITTED, holds=True)
+        for mixes, (_, donors) in ((train, of_train), (swapped, of_test))
+    )
+    codes, donors = of_test
+    own, plain, made = (in_blocks(decoder.decode, rows) for rows in (codes, swapped, fitted))
+    came = donors != np.arange(len(donors))[:, None]
+    sums = np.zeros((*donors.shape, 2))
+    for part in range(donors.shape[1]):
+        wanted = bed.test[donors[:, part]] - bed.test
+        sums[:, part] = metrics.transfer_sums(made - own, wanted, regions.core == part) * came[:, part, None]
+    return [
+        realism_at("told_fitted", decoder, bed, train, fitted),
+        metrics.fitted_transfer(sums),
+        metrics.mean_distance("fitted_moved", metrics.vertex_distances(made, plain)),
+    ]
 
 
 def _interpolations(decoder: Decoder, bed: TestBed, codes: np.ndarray, swaps: np.ndarray) -> np.ndarray:

@@ -90,6 +90,9 @@ ROWS = {
     "ellipse_mixes": Row("PCA-plane ellipse of mixed faces, area", "x training", None),
     "ellipse_mixes_holds": Row("... of mixed faces contains those of training and test faces", "of 2", None),
     "told_swaps": Row("one-part swaps told from real", "%", _near_half),
+    "told_fitted": Row("... with the other parts fitted to the one that came", "%", _near_half),
+    "fitted_transfer": Row("... how much of that part is left", "", _higher),
+    "fitted_moved": Row("... how far the face moves for it", "mm", None),
     "told_mixes": Row("K-donor mixes told from real", "%", _near_half),
     "told_samples": Row("random faces told from real", "%", _near_half),
     "nearest_samples": Row("1-NNA of random and test faces", "%", _off_half),
@@ -174,6 +177,20 @@ def responsiveness(sums: np.ndarray) -> Measure:
     def statistics(mean: np.ndarray) -> dict[str, np.ndarray]:
         parts = mean[..., 0] / np.maximum(mean[..., 1], 1e-30)
         return {"responsiveness": parts.mean(axis=1), "responsiveness_min": parts.min(axis=1)}
+
+    return Measure((sums,), statistics)
+
+
+def fitted_transfer(sums: np.ndarray) -> Measure:
+    """`responsiveness` of one-part swaps after the other parts were fitted to the one that came, mean over parts.
+
+    `sums` [n, K, 2] from `transfer_sums`, zero but for the part that came. Units: target faces.
+    """
+
+    def statistics(mean: np.ndarray) -> dict[str, np.ndarray]:
+        parts = _over(mean[..., 0], mean[..., 1])
+        came = np.isfinite(parts)
+        return {"fitted_transfer": np.where(came, parts, 0).sum(axis=1) / np.maximum(came.sum(axis=1), 1)}
 
     return Measure((sums,), statistics)
 

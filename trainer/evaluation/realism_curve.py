@@ -22,6 +22,7 @@ from trainer.run import open_run
 
 from . import metrics, mixing
 from .closed_forms import with_prior
+from .harmonised import harmonised, main_face
 from .measure import realism_at
 from .metrics import in_blocks
 from .regions import Regions, find_regions
@@ -56,13 +57,7 @@ def realism_curve(decoder: Decoder, bed: TestBed, regions: Regions) -> list[dict
         return mixing.pick_one_part(bed.rng(purpose + 1), mixing.one_part_swaps(bed.rng(purpose), faces, parts))
 
     def moved(way: str, codes: np.ndarray, donors: np.ndarray, amount: float) -> np.ndarray:
-        result = np.empty_like(codes)
-        patterns = np.array([[list(row).index(donor) for donor in row] for row in donors])
-        for pattern in np.unique(patterns, axis=0):
-            rows = (patterns == pattern).all(axis=1)
-            held = np.flatnonzero(pattern != _main_face(pattern)[0]) if way == PART_HELD else ()
-            result[rows] = maps[way](codes[rows], amount, list(pattern), held)
-        return result
+        return harmonised(maps[way], codes, donors, amount, holds=way == PART_HELD)
 
     maps = {"mm^2": InMillimetres(model), "harmonise": Harmoniser(model)}
     maps[PART_HELD] = maps["harmonise"]
@@ -95,7 +90,7 @@ def _transfer(made: np.ndarray, bed: TestBed, donors: np.ndarray, regions: Regio
     count, parts = donors.shape
     base = np.repeat(bed.pca.mean[None], count, axis=0)
     for row, given in enumerate(donors):
-        main, number = _main_face(given)
+        main, number = main_face(given)
         if number > 1:
             base[row] = bed.test[main]
     sums = np.zeros((parts, 2))
@@ -104,12 +99,6 @@ def _transfer(made: np.ndarray, bed: TestBed, donors: np.ndarray, regions: Regio
         sums[part] = metrics.transfer_sums(made - base, wanted, regions.core == part).sum(axis=0)
     given = sums[:, 1] > 0
     return float(np.mean(sums[given, 0] / sums[given, 1]))
-
-
-def _main_face(donors: np.ndarray) -> tuple[int, int]:
-    """The face that most parts come from, and how many of them, of donors [K]."""
-    labels, counts = np.unique(donors, return_counts=True)
-    return labels[counts.argmax()], counts.max()
 
 
 def realism_of_run(path: Path, seed: int = 0) -> list[dict]:

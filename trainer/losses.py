@@ -12,6 +12,7 @@ import torch
 from torch.nn import functional
 
 from backend.torch_sparse import SparseMatrix
+from trainer.mesh.bending import natural_bending
 from trainer.mesh.topology import umbrella_laplacian
 
 from .distributed import ALONE, Team
@@ -126,7 +127,8 @@ class Losses(torch.nn.Module):
 
 
 class Bending(torch.nn.Module):
-    """How much each vertex of some faces bends, relative to training faces: E|L (x - mu)|^2 over theirs.
+    """How much each vertex of some faces bends, relative to training faces: E|L (x - mu)|^2 over theirs
+    (`natural_bending`).
 
     L is the umbrella Laplacian of the polygons' own edges, as in the metric `seam`.
     """
@@ -145,7 +147,7 @@ class Bending(torch.nn.Module):
         for start in range(0, len(faces), BLOCK_FACES):
             block = (vertices[faces[start : start + BLOCK_FACES]] - mean).transpose(1, 0, 2).reshape(len(mean), -1)
             natural += ((laplacian @ block) ** 2).sum(axis=1)
-        natural /= len(faces)
+        natural = natural_bending(natural / len(faces), laplacian)
         # Vertices that never bend have no measure to be compared with.
         natural[natural <= 1e-8 * natural.max()] = np.inf
         self.laplacian = SparseMatrix(sparse_rows(laplacian))

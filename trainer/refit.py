@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from backend.local_arrays import part_arrays
 from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
+from trainer.mesh.bending import natural_bending
 from trainer.mesh.topology import polygon_edges, umbrella_laplacian
 
 from .evaluation.metrics import squared_roughness
@@ -72,7 +73,8 @@ class Seam:
         self._laplacian = umbrella_laplacian(edges, model.vertex_count)
         self._mean = model.mean
         self._faces = min(len(displacements), MIXES)
-        self._natural = self._bending(model.mean + displacements[rows] for rows in self._blocks(self._faces))
+        faces = (model.mean + displacements[rows] for rows in self._blocks(self._faces))
+        self._natural = natural_bending(self._bending(faces), self._laplacian)
         self._bends = self._natural > 1e-8 * self._natural.max()
 
     @cached_property

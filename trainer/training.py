@@ -122,7 +122,7 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
             return
         # The last step's loss is of the parameters before it.
         if not all(bool(parameter.isfinite().all()) for parameter in network.parameters()):
-            raise _diverged(state["epoch"])
+            raise _diverged(state["epoch"] + (state["batch"] > 0))
         # In memory first: what torch raises on a full disk is not an OSError.
         buffer = io.BytesIO()
         parameters, moments = network.state_dict(), optimiser_state(optimiser)

@@ -141,6 +141,25 @@ def test_left_right_pair_is_one_place(heads):
     assert len(np.unique(piece[label == 0])) == 1
 
 
+def test_a_pair_is_one_place_also_where_one_side_has_more_vertices():
+    points, triangles = sphere(700)
+    left = points[triangles].mean(axis=1)[:, 0] > 0
+    centres = points[triangles[left]].mean(axis=1)
+    number = len(points) + np.arange(len(centres))
+    a, b, c = triangles[left].T
+    fans = [np.stack([first, second, number], axis=1) for first, second in ((a, b), (b, c), (c, a))]
+    points, triangles = np.concatenate([points, centres]), np.concatenate([triangles[~left], *fans])
+    points -= points.mean(axis=0)
+    middle = (points[:, 0].max() + points[:, 0].min()) / 2
+    assert abs(middle) > 10, "x = 0 is not the plane of symmetry"
+    label = np.where(np.abs(points[:, 0] - middle) > 70, 0, 1)
+    piece = lw.pieces_of(label, triangles, points)
+    assert len(np.unique(piece[label == 0])) == 1
+    one_sided = np.where((label == 0) & (points[:, 0] > middle), 0, 1)
+    one_sided[points[:, 2] < -92] = 0
+    assert len(np.unique(lw.pieces_of(one_sided, triangles, points)[one_sided == 0])) == 2
+
+
 def test_hidden_vertices():
     outer, faces = sphere(1500)
     inner, inner_faces = sphere(100, 40.0)

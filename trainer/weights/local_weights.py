@@ -229,26 +229,40 @@ def pieces_of(label: np.ndarray, triangles: np.ndarray, mean: np.ndarray) -> np.
     """Connected piece of each vertex among vertices of its label, a piece and its mirror image being one;
     int64 [N].
 
-    -1 where the label is negative. Mirror images are pieces of the same label of which at least half the
-    mirrored vertices fall on each other.
+    -1 where the label is negative. Two pieces of one label are mirror images when at least half of either, mirrored,
+    falls on the other. That asks for no symmetric mesh: a vertex falls on whatever vertex is nearest.
     """
     count = len(label)
     edges = triangle_edges(triangles)
     inside = (label[edges[:, 0]] == label[edges[:, 1]]) & (label[edges[:, 0]] >= 0)
     piece = connected_components(edges[inside], count)
-    mirror = mirror_map(mean)
-    paired = np.flatnonzero(mirror >= 0)
-    paired = paired[(label[paired] == label[mirror[paired]]) & (label[paired] >= 0)]
+    opposite = nearest_opposite(mean, triangles)
+    paired = np.flatnonzero(opposite >= 0)
+    paired = paired[(label[paired] == label[opposite[paired]]) & (label[paired] >= 0)]
     sizes = np.bincount(piece)
     total = len(sizes)
-    overlap = sp.coo_matrix(
-        (np.ones(len(paired)), (piece[paired], piece[mirror[paired]])), shape=(total, total)
-    ).tocsr()
-    overlap = overlap.tocoo()
-    same = overlap.data >= 0.5 * np.maximum(sizes[overlap.row], sizes[overlap.col])
-    links = sp.coo_matrix((np.ones(same.sum()), (overlap.row[same], overlap.col[same])), shape=(total, total))
-    _, joined = csgraph.connected_components(links, directed=False)
+    shape = (total, total)
+    falls = sp.coo_matrix((np.ones(len(paired)), (piece[paired], piece[opposite[paired]])), shape=shape).tocsr()
+    half = sp.diags(1 / np.maximum(sizes, 1)) @ falls >= 0.5
+    _, joined = csgraph.connected_components(half.multiply(half.T), directed=False)
     return np.where(label >= 0, joined[piece], -1)
+
+
+def nearest_opposite(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """The vertex nearest to each one's mirror image, int64 [N]; -1 where none is nearer than an edge's length or, where
+    edges are short, 1 % of the largest extent.
+
+    The plane of symmetry is where the surface has its middle: x = 0 is the middle of the vertices, of which one side
+    may have more.
+    """
+    area = vertex_areas(mean, triangles)
+    middle = float(area @ mean[:, 0] / max(area.sum(), 1e-30))
+    edges = triangle_edges(triangles)
+    lengths = np.linalg.norm(mean[edges[:, 0]] - mean[edges[:, 1]], axis=1)
+    longest = np.full(len(mean), 0.01 * np.ptp(mean, axis=0).max())
+    np.maximum.at(longest, edges, lengths[:, None])
+    distance, nearest = cKDTree(mean).query(mean * [-1.0, 1.0, 1.0] + [2 * middle, 0.0, 0.0])
+    return np.where(distance <= longest, nearest, -1)
 
 
 def sharpened(share: np.ndarray, power: float) -> np.ndarray:

@@ -19,6 +19,7 @@ import logging
 import numpy as np
 import scipy.sparse as sp
 
+from trainer.mesh.bending import natural_bending
 from trainer.mesh.symmetric_solver import symmetric_solver
 from trainer.mesh.topology import adjacency, distances_from, mirror_map, umbrella_laplacian
 
@@ -67,7 +68,7 @@ class Seams:
         step = -(-len(picked) // SAMPLE_FACES)
         self._sample = np.ascontiguousarray(motion[:, ::step]).reshape(count, -1)
         self._laplacian = umbrella_laplacian(edges, count).astype(np.float32)
-        self._natural = _natural_bending(self._laplacian @ self._sample)
+        self._natural = _natural_bending(self._laplacian, self._sample)
 
     def border_distance(self, label: np.ndarray) -> np.ndarray:
         """Geodesic distance of each vertex from the nearest border between labels int [N]; float64 [N] mm.
@@ -221,7 +222,7 @@ def seam_matrix(motion: np.ndarray, edges: np.ndarray) -> sp.csr_matrix:
     count = len(motion)
     motion = motion.reshape(count, -1)
     # E over pairs of faces is twice the covariance; the factor cancels in the quotient.
-    natural = _natural_bending(umbrella_laplacian(edges, count).astype(np.float32) @ motion)
+    natural = _natural_bending(umbrella_laplacian(edges, count).astype(np.float32), motion)
     graph = adjacency(edges, count)
     degree = np.diff(graph.indptr)
     rows, columns, values = [], [], []
@@ -247,7 +248,13 @@ def seam_matrix(motion: np.ndarray, edges: np.ndarray) -> sp.csr_matrix:
     return 0.5 * (matrix + matrix.T)
 
 
-def _natural_bending(bending: np.ndarray) -> np.ndarray:
-    """Sum of squares of L D per vertex, with a floor for vertices that never bend; float64 [N]."""
-    natural = np.einsum("vm,vm->v", bending, bending, dtype=np.float64)
+def _natural_bending(laplacian: sp.csr_matrix, motion: np.ndarray) -> np.ndarray:
+    """Sum of squares of L D per vertex, with a floor where nothing bends; float64 [N].
+
+    Args:
+        laplacian: L, float32 [N, N].
+        motion: D, float32 [N, M].
+    """
+    bending = laplacian @ motion
+    natural = natural_bending(np.einsum("vm,vm->v", bending, bending, dtype=np.float64), laplacian)
     return np.maximum(natural, 1e-3 * np.median(natural[natural > 0]) if natural.any() else 1.0)

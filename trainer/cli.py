@@ -287,7 +287,7 @@ def _train_in(options: argparse.Namespace, processes) -> int:
 
 def _assignment(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
-    if not equals:
+    if not (name and equals):
         raise LwaeError(f"--set takes OPTION=VALUE, not {text!r}.")
     try:
         return name, json.loads(value)

@@ -370,6 +370,25 @@ def test_faces_are_aligned_without_scaling(tmp_path):
     assert abs(off).max() < 20
 
 
+@pytest.mark.parametrize("astray", [1, 29])
+def test_all_stand_as_the_first_one_does(tmp_path, caplog, astray):
+    faces = make_faces(30)
+    turned = faces.copy()
+    turned[-astray:] = [face @ rotation([1.7, 0.05 * i, 0]).T for i, face in enumerate(faces[-astray:])]
+    fill(tmp_path / "in", turned)
+    dataset = prepare_meshes(tmp_path / "in", tmp_path / "out", up="z")
+    assert f"{astray} of 30 meshes stand otherwise than the first one" in caplog.text
+    right = align_rigidly(faces, HEAD - HEAD.mean(axis=0))
+    assert np.abs(dataset.vertices - right).max() < 4
+
+
+def test_a_face_of_another_size_is_told(tmp_path, caplog):
+    faces = make_faces()
+    faces[7] *= 2.54
+    prepare_meshes(fill(tmp_path / "in", faces), tmp_path / "out")
+    assert "1 of 10 meshes are much larger" in caplog.text and "face7.obj, 2.5" in caplog.text
+
+
 def test_eyeballs_are_found(tmp_path):
     ball, sizes, corners = sphere(rings=4, segments=6, radius=12)
     polygons = list(POLYGONS)
@@ -408,6 +427,24 @@ def test_wrong_vertex_count(heads, tmp_path):
     refused(
         heads, tmp_path / "out", heads / "face7.obj", len(HEAD) + 1, heads / "face0.obj", f"has {len(HEAD)};"
     )
+
+
+def test_a_line_that_is_cut(heads, tmp_path):
+    text = (heads / "face7.obj").read_text()
+    end = text.index("v ", 200) + 6
+    (heads / "face7.obj").write_text(text[:end])
+    refused(heads, tmp_path / "out", heads / "face7.obj", "'v ", "has not the 3 numbers it needs")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(range(256))])
+def test_no_obj_at_all(content, heads, tmp_path):
+    (heads / "face7.obj").write_bytes(content)
+    refused(heads, tmp_path / "out", heads / "face7.obj", "cannot be read as OBJ (it has no vertices)")
+
+
+def test_a_link_to_nothing(heads, tmp_path):
+    (heads / "face11.obj").symlink_to(tmp_path / "gone.obj")
+    refused(heads, tmp_path / "out", heads / "face11.obj", "a link to one that is gone")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -25,10 +25,11 @@ class Correspondence:
         first: float [N, 3] as in the file.
         template: the polygons of all.
         used: the vertices that polygons name; others may be anywhere.
+        sizes: of each face read so far, how many times as large as the first it is.
     """
 
     def __init__(self, file: Path, template_file: Path | None):
-        self._file = file
+        self._file, self.sizes = file, []
         self._merge = file.suffix.lower() == ".stl"
         faces, template = read_mesh(file)
         if template_file:
@@ -148,3 +149,4 @@ class Correspondence:
             raise LwaeError(
                 f"{file} is {size:.3g} times as large as {self._file}; bring all to the same units."
             )
+        self.sizes.append(size)

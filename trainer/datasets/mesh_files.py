@@ -132,6 +132,8 @@ def _read_obj(path: Path) -> tuple[np.ndarray, Template | None]:
     for line in lines:
         groups.setdefault(line[:2], []).append(line)
     vertices = _table(groups["v "], 3, skip=1)
+    if not len(vertices):
+        raise ValueError("it has no vertices")
     faces = tuple(groups["f "])
     if not faces:
         return vertices[None], None
@@ -151,7 +153,17 @@ def _table(rows: list[str], columns: int, skip: int = 0) -> np.ndarray:
     """Columns of lines of numbers, float64 [rows, columns]; what follows them may be ragged."""
     if not rows:
         return np.zeros((0, columns))
-    return np.loadtxt(rows, usecols=range(skip, skip + columns), ndmin=2)
+    try:
+        return np.loadtxt(rows, usecols=range(skip, skip + columns), ndmin=2)
+    except ValueError:
+        for row in rows:  # NumPy's own sentences count rows and columns that no text editor shows.
+            try:
+                numbers = [float(word) for word in row.split()[skip : skip + columns]]
+            except ValueError:
+                numbers = []
+            if len(numbers) < columns:
+                raise ValueError(f"its line {row.strip()[:60]!r} has not the {columns} numbers it needs") from None
+        raise
 
 
 def _obj_counts(lines: list[str]) -> tuple[tuple[int, int], ...]:

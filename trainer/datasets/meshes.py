@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from backend.errors import LwaeError
+from backend.similarity import nearest_rotation
 
 from ..mesh.topology import triangulate
 from .alignment import AXES, align_rigidly, frame_matrix, mean_shape
@@ -23,7 +24,7 @@ from .dataset import Dataset, Template, split_faces, write_dataset
 from .eyes import eye_polygons
 from .mesh_files import SUFFIXES, is_template
 from .outward import facing_outwards
-from .upright import upright
+from .upright import angle, upright
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ USUAL_FRONT = {"y": "z", "z": "-y", "-y": "-z"}  # Most tools; Blender; camera f
 COMPANIONS = (".mtl", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".tga", ".bmp", ".exr", ".webp")
 COMPANIONS += (".txt", ".md", ".csv", ".tsv", ".json", ".html", ".pdf", ".yaml", ".yml")
 FEWEST = 8
+ASTRAY = 45.0  # degrees from the first mesh, as no scanner's set is that was turned by one hand
+ODD_SIZE = 1.5  # times the first mesh, as no two adults' heads are
 FAR = 1000  # heads; beyond it positions are rounded to hundredths of a mm.
 BLOCK = 50
 EQUAL = 1e-4  # of a head's length, by which copies differ at most: files round to hundredths of a mm
@@ -112,7 +115,8 @@ def prepare_meshes(
                 )
             scratch.flush()
             faces = np.memmap(scratch, np.float32, "r", shape=(count, *first.shape))
-            mean = upright(_mean(faces, split_faces(count, seed)[0], used), template) if align else faces[0]
+            mean = upright(_mean(faces, split_faces(count, seed)[0], used, names), template) if align else faces[0]
+            _warn_of_sizes(correspondence.sizes, names)
             _warn_of_coinciding(mean[used])
             astray = _astray(_blocks(faces, mean, used, align), mean, used)
             if not template.polygon_material.any():
@@ -142,8 +146,10 @@ def _find(source: Path) -> tuple[list[Path], Path | None]:
         return [source], None
     if not source.is_dir():
         raise LwaeError(f"There is no folder {source}; name the folder that holds the meshes.")
-    files = [file for file in source.iterdir() if file.is_file() and not file.name.startswith(".")]
+    files = [file for file in source.iterdir() if not (file.is_dir() or file.name.startswith("."))]
     for file in files:
+        if not file.is_file():
+            raise LwaeError(f"{file} is no file, or a link to one that is gone; mend or remove it.")
         if file.suffix.lower() not in SUFFIXES + COMPANIONS:
             raise LwaeError(f"{file} is of an unknown kind; export it as OBJ, PLY, STL or npz, or remove it.")
     meshes = sorted((file for file in files if file.suffix.lower() in SUFFIXES), key=_natural)
@@ -179,7 +185,7 @@ def _frame(first: np.ndarray, template: Template, units: str, up: str, front: st
         if not fitting:
             raise LwaeError(
                 f"The first mesh is {extents.max():.3g} units large, which is no head in mm, cm or m; "
-                "say what it is with --units, or scale the meshes."
+                "say with --units which of them it is all the same, or scale the meshes to one (1 inch is 2.54 cm)."
             )
         units = fitting[0]
         log.info("Units: %s, because the first mesh is %.3g %s large then.", units, extents.max(), units)
@@ -233,13 +239,39 @@ def _guess_up(vertices: np.ndarray, template: Template) -> str:
     return likely[0]
 
 
-def _mean(faces: np.ndarray, train: np.ndarray, used: np.ndarray) -> np.ndarray:
-    """Procrustes mean of the training faces, float64 [N, 3], centred, turned as these are on average."""
+def _mean(faces: np.ndarray, train: np.ndarray, used: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Procrustes mean of the training faces, float64 [N, 3], centred, turned as these are on average.
+
+    Faces that stand otherwise than the first one, whose axes count, have no say in how the mean is turned; how many
+    they are is told.
+    """
     mean = mean_shape(faces, train, used=used)
+    centred = (face - face[used].mean(axis=0, dtype=np.float64) for face in faces)
+    rotations = nearest_rotation(np.stack([mean[used].T @ face[used] for face in centred]))
+    turned = np.array([angle(rotation @ rotations[0].T) for rotation in rotations])
+    astray = np.flatnonzero(turned > ASTRAY)
+    if len(astray):
+        log.warning(
+            "%d of %d meshes stand otherwise than the first one, such as %s, turned by %.0f degrees; all are made to "
+            "stand as the first one does.",
+            *(len(astray), len(faces), names[astray[0]], turned[astray[0]]),
+        )
+    alike = np.setdiff1d(train, astray)
     pose = np.zeros(mean.shape)
-    for index in train:
+    for index in alike if len(alike) else [0]:
         pose += faces[index] - faces[index, used].mean(axis=0, dtype=np.float64)
-    return align_rigidly(mean[None], pose / len(train), used=used)[0].astype(np.float64)
+    return align_rigidly(mean[None], pose / max(len(alike), 1), used=used)[0].astype(np.float64)
+
+
+def _warn_of_sizes(sizes: Sequence[float], names: Sequence[str]) -> None:
+    """Name a face that may be in another unit: a little larger or smaller than the first one is a person's own."""
+    odd = [index for index, size in enumerate(sizes) if not 1 / ODD_SIZE < size < ODD_SIZE]
+    if odd:
+        log.warning(
+            "%d of %d meshes are much larger or smaller than the first one, such as %s, %.3g times as large; if these "
+            "are no such people, bring all to the same units and prepare again.",
+            *(len(odd), len(sizes), names[odd[0]], sizes[odd[0]]),
+        )
 
 
 def _warn_of_coinciding(vertices: np.ndarray) -> None:

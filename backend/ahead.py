@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -26,7 +26,8 @@ def map_ahead(
 ) -> Iterator[tuple[Item, Result]]:
     """Each item with its result, in order; `threads` results are computed or kept ahead, with 0 none.
 
-    Items are taken in the caller's thread. When the caller ends early, what is under way is waited for.
+    Items are taken in the caller's thread. When the caller ends early, what is under way is waited for. Where the
+    system gives no more threads, the caller's computes.
     """
     if not threads:
         yield from ((item, function(item)) for item in items)
@@ -35,7 +36,7 @@ def map_ahead(
     try:
         waiting = deque()
         for item in items:
-            waiting.append((item, pool.submit(function, item)))
+            waiting.append((item, _begin(pool, function, item)))
             if len(waiting) > threads:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -43,3 +44,12 @@ def map_ahead(
             yield item, future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin(pool: ThreadPoolExecutor, function: Callable[[Item], Result], item: Item) -> Future[Result]:
+    try:
+        return pool.submit(function, item)
+    except RuntimeError:
+        done = Future()
+        done.set_result(function(item))
+        return done

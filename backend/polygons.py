@@ -27,6 +27,18 @@ def polygon_sides(polygon_sizes: np.ndarray, polygon_vertices: np.ndarray) -> np
     return np.stack([corners, corners[following]], axis=1)
 
 
+def have_edges(polygon_sizes: np.ndarray, polygon_vertices: np.ndarray, edges: np.ndarray) -> bool:
+    """Whether a mesh with these edges [E, 2] consists of these polygons, in any order, whole or split by diagonals."""
+
+    def keys(pairs: np.ndarray) -> np.ndarray:
+        low, high = np.sort(np.asarray(pairs, dtype=np.int64), axis=1).T
+        return np.unique(low << 32 | high)
+
+    mine, theirs = keys(polygon_sides(polygon_sizes, polygon_vertices)), keys(edges)
+    diagonals = int(np.sum(np.asarray(polygon_sizes, dtype=np.int64) - 3))
+    return bool(np.isin(mine, theirs).all()) and len(theirs) <= len(mine) + diagonals
+
+
 def triangulate(polygon_sizes: np.ndarray, polygon_vertices: np.ndarray) -> np.ndarray:
     """Split polygons into triangle fans around their first corner, int64 [sum(sizes - 2), 3].
 

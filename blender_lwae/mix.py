@@ -6,6 +6,8 @@ Nothing here writes vertices: call `sync.follow` afterwards.
 
 from __future__ import annotations
 
+import itertools
+import uuid
 from collections.abc import Container, Iterator
 
 import bpy
@@ -28,29 +30,70 @@ def _long_name(item: bpy.types.Object) -> str:
     return f"{item.name} ({origin_of(item).removesuffix('.blend')})"
 
 
+def _is_called(item: bpy.types.Object, name: str) -> bool:
+    return name in (item.name, _long_name(item))
+
+
 def find_donor(state: bpy.types.PropertyGroup, item: bpy.types.Object) -> int:
     """Number of the donor that an object is already, or -1."""
-    names, origins = (item.name, _long_name(item)), ("", origin_of(item))
-    found = (number for number, donor in enumerate(state.donors) if donor.name in names and donor.origin in origins)
-    return next(found, -1)
+    origins = ("", origin_of(item))
+    for number, donor in enumerate(state.donors):
+        if donor.source:
+            if donor.source == _identity(item) and item in _originals(donor):
+                return number
+        elif _is_called(item, donor.name) and donor.origin in origins:
+            return number
+    return -1
+
+
+def _identity(item: bpy.types.Object) -> str:
+    return item.data.lwae.identity if face.is_face(item.data) else ""
+
+
+def _originals(donor: bpy.types.PropertyGroup) -> list[bpy.types.Object]:
+    """Objects of the face that a donor is a copy of. Where faces were copied with what they are known by, those of the
+    donor's name; none of that name left, all.
+    """
+    same = [item for item in bpy.data.objects if _identity(item) == donor.source]
+    named = [item for item in same if _is_called(item, donor.name)]
+    return named or same
 
 
 def donor_name(state: bpy.types.PropertyGroup, item: bpy.types.Object) -> str:
-    """What an object is called as a donor: with its file where another file's object has its name."""
+    """What an object is called as a donor: with its file, or a number, where another donor has its name."""
     number = find_donor(state, item)
     if number >= 0:
         return state.donors[number].name
-    return item.name if item.name not in state.donors else _long_name(item)
+    names = itertools.chain((item.name, _long_name(item)), (f"{item.name}.{i:03d}" for i in itertools.count(1)))
+    return next(name for name in names if name not in state.donors)
 
 
 def find_object(name: str, origin: str = "") -> bpy.types.Object | None:
-    """The object of a name, or of a donor's: from its file, else of this one; from any where no file is given."""
-    named = [item for item in bpy.data.objects if name in (item.name, _long_name(item))]
+    """The object of a name: from its file, else of this one; from any where no file is given."""
+    return _from(origin, [item for item in bpy.data.objects if _is_called(item, name)])
+
+
+def find_original(donor: bpy.types.PropertyGroup) -> bpy.types.Object | None:
+    """The object that a donor is a copy of, whatever its name is now; None when it is gone.
+
+    Raises:
+        LwaeError: when it was renamed and copied, so that nobody knows which one is meant.
+    """
+    if not donor.source:  # Of an older file, or of a linked face.
+        return find_object(donor.name, donor.origin)
+    found = _originals(donor)
+    if len({item.data for item in found}) > 1 and not _is_called(found[0], donor.name):
+        names = " and ".join(item.name for item in found[:2])
+        raise LwaeError(f"No object is called {donor.name!r} any more, and {names} are copies of it; add one again.")
+    return _from(donor.origin, found) or (found[0] if found else None)
+
+
+def _from(origin: str, items: list[bpy.types.Object]) -> bpy.types.Object | None:
     for wanted in (origin, HERE):
-        for item in named:
+        for item in items:
             if origin_of(item) == wanted:
                 return item
-    return named[0] if named and not origin else None
+    return items[0] if items and not origin else None
 
 
 def amount_path(donor: int, part: int) -> str:
@@ -152,7 +195,9 @@ def add_face(mesh: bpy.types.Mesh, item: bpy.types.Object, name: str = "") -> in
         raise LwaeError(f"{item.name} cannot give parts now. {why}")
     name = name or donor_name(mesh.lwae, item)
     number = add_donor(mesh, name, shape.seen_code(data, model, values))
-    mesh.lwae.donors[number].origin = origin_of(item)
+    if not data.library and not data.lwae.identity:
+        data.lwae.identity = uuid.uuid4().hex
+    mesh.lwae.donors[number].origin, mesh.lwae.donors[number].source = origin_of(item), data.lwae.identity
     return number
 
 

@@ -224,6 +224,8 @@ class LwaeDonor(PropertyGroup):
     code: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     # Where the object of that name is, see `mix.origin_of`; empty when nobody knows.
     origin: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
+    # `identity` of the face that it is a copy of, which objects keep when they are renamed; empty when it has none.
+    source: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     amounts: CollectionProperty(type=LwaeAmount, override=OVERRIDE)
     all_amounts: amount_property(
         "How much of this donor in all parts at once that are not locked",
@@ -240,6 +242,8 @@ class LwaeFace(PropertyGroup):
     """The face that a mesh shows. Empty, with `is_face` off, on other meshes."""
 
     is_face: BoolProperty(options={"HIDDEN"}, override=OVERRIDE)
+    # Given to a face when it becomes a donor, and kept by its copies.
+    identity: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     model_name: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     model_hash: StringProperty(options={"HIDDEN"}, override=OVERRIDE)
     sliders: StringProperty(options={"HIDDEN"}, override=OVERRIDE)

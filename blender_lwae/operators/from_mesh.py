@@ -9,12 +9,13 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
 
-from .. import face, model_list, models, scan, viewport, writer
+from .. import face, model_list, models, scan, viewport
 from ..backend.encode_mesh import EncodedMesh, encode_mesh
 from ..backend.errors import LwaeError
 from ..backend.fit_mesh import Landmark, MeshFit, Progress, fit_mesh
 from ..backend.landmarks import landmarks_of
 from ..backend.model import FaceModel
+from ..backend.polygons import have_edges
 from ..background_job import Job
 from . import modals
 from .common import poll_or_redo, refuses
@@ -84,12 +85,16 @@ def find_object(session_uid: int) -> bpy.types.Object | None:
 
 
 def model_for(mesh: bpy.types.Mesh) -> FaceModel:
-    """The model whose topology a mesh has, the one for new faces first.
+    """The model whose vertices a mesh has, the one for new faces first.
+
+    Other programs order polygons by their materials, or split them: their edges must be there, and no others.
 
     Raises:
         LwaeError: when no installed model has it.
     """
     count, first, damaged = len(mesh.vertices), model_list.default_key(), None
+    edges = np.empty(2 * len(mesh.edges), dtype=np.int32)
+    mesh.edges.foreach_get("vertices", edges)
     likely = [item for item in model_list.model_list() if item.facts and item.facts.vertex_count == count]
     for item in sorted(likely, key=lambda item: item.key != first):
         try:
@@ -97,15 +102,15 @@ def model_for(mesh: bpy.types.Mesh) -> FaceModel:
         except LwaeError as error:
             damaged = damaged or error
             continue
-        if writer.topology_matches(mesh, model.polygon_sizes, model.polygon_vertices, model.vertex_count):
+        if have_edges(model.polygon_sizes, model.polygon_vertices, edges.reshape(-1, 2)):
             return model
     if damaged is not None:
         raise damaged
     default = models.default()
-    raise LwaeError(
-        f"{mesh.name} has {count:,} vertices and is not of a model's topology "
-        f"({default.name} has {default.vertex_count:,}). Use Fit to Mesh, which takes any mesh of a head."
-    )
+    why = f"has {count:,} vertices, and {default.name} has {default.vertex_count:,}"
+    if likely:
+        why = f"connects its vertices otherwise than {likely[0].facts.name} does"
+    raise LwaeError(f"{mesh.name} {why}. Use Fit to Mesh, which takes any mesh of a head.")
 
 
 def _set_running(job: Job | None) -> None:

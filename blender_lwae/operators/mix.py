@@ -103,14 +103,17 @@ class LWAE_OT_add_donor(bpy.types.Operator):
 
 
 def _object(name: str, origin: str) -> bpy.types.Object:
-    item = mix.find_object(name, origin)
+    return _known(mix.find_object(name, origin), name)
+
+
+def _known(item: bpy.types.Object | None, name: str) -> bpy.types.Object:
     if item is None:
-        raise LwaeError(f"No object is called {name!r}.")
+        raise LwaeError(f"No object is called {name!r}, or it is not that face any more.")
     return item
 
 
 class LWAE_OT_refresh_donors(bpy.types.Operator):
-    """Make donors what the faces of their names look like now. Donors whose face is gone stay as they are"""
+    """Make donors what their faces look like now. Donors whose face is gone stay as they are"""
 
     bl_idname = "lwae.refresh_donors"
     bl_label = "Refresh Donors"
@@ -124,11 +127,11 @@ class LWAE_OT_refresh_donors(bpy.types.Operator):
 
     def execute(self, context):
         mesh = active_face(context)
-        donors = [(donor.name, donor.origin) for donor in mesh.lwae.donors if self.donor in ("", donor.name)]
+        donors = [donor for donor in mesh.lwae.donors if self.donor in ("", donor.name)]
         done, last = 0, ""
-        for name, origin in donors:
+        for donor in donors:
             try:
-                mix.add_face(mesh, _object(name, origin), name)
+                mix.add_face(mesh, _known(mix.find_original(donor), donor.name), donor.name)
                 done += 1
             except LwaeError as error:
                 last = str(error)

@@ -20,7 +20,7 @@ def set_asymmetry(mesh: bpy.types.Mesh, seed: int, amount: float) -> list[str]:
 
 
 class LWAE_OT_randomise_asymmetry(bpy.types.Operator):
-    """Make the left and right side differ by chance, as those of people do. All else stays"""
+    """Make the left and right side of the whole face differ by chance, as those of people do; locked parts too"""
 
     bl_idname = "lwae.randomise_asymmetry"
     bl_label = "Randomise Asymmetry"

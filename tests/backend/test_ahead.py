@@ -55,5 +55,19 @@ def test_nothing_runs_on_after_an_early_end():
     assert threading.active_count() == running
 
 
+@pytest.mark.parametrize("granted", [0, 1])
+def test_it_goes_on_where_the_system_gives_no_threads(monkeypatch, granted):
+    start, started = threading.Thread.start, []
+
+    def refuse(thread):
+        if thread.name.startswith("ahead") and len(started) == granted:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert list(map_ahead(lambda item: 2 * item, range(9), 3)) == [(item, 2 * item) for item in range(9)]
+
+
 def test_there_is_a_core():
     assert usable_cores() >= 1

@@ -5,6 +5,7 @@ import time
 from types import SimpleNamespace
 
 import addon_utils
+import bmesh
 import bpy
 import numpy as np
 import pytest
@@ -179,6 +180,36 @@ def test_new_faces_go_to_the_scene_where_the_active_collection_takes_none(new_fa
     assert bpy.ops.lwae.make_local() == {"FINISHED"}
     assert bpy.ops.lwae.bake_controls() == {"FINISHED"}
     assert bpy.context.object.users_collection == (scene.collection,)
+
+
+@pytest.mark.parametrize("change", ["order", "triangles"])
+def test_make_editable_needs_the_vertices_alone(plain_head, change):
+    item, shown = plain_head()
+    mesh = item.data
+    whole = bmesh.new()
+    whole.from_mesh(mesh)
+    if change == "triangles":
+        bmesh.ops.triangulate(whole, faces=whole.faces[:])
+    else:
+        whole.faces.sort(key=lambda polygon: -polygon.index)
+    whole.to_mesh(mesh)
+    whole.free()
+    before = world(item)
+    assert bpy.ops.lwae.make_editable() == {"FINISHED"}
+    made = bpy.context.object
+    assert np.abs(np.array(values(made.data)) - shown).max() < 0.3 and np.abs(world(made) - before).max() < 2e-5
+
+
+def test_make_editable_refuses_vertices_that_are_joined_otherwise(plain_head):
+    item, _ = plain_head()
+    whole = bmesh.new()
+    whole.from_mesh(item.data)
+    bmesh.ops.poke(whole, faces=whole.faces[:1])
+    bmesh.ops.delete(whole, geom=whole.verts[:1], context="VERTS")
+    whole.to_mesh(item.data)
+    whole.free()
+    with pytest.raises(RuntimeError, match="connects its vertices otherwise than Adult Heads"):
+        bpy.ops.lwae.make_editable()
 
 
 def test_another_topology_is_sent_to_fit_to_mesh():

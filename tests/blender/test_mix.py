@@ -84,6 +84,48 @@ def test_a_donor_is_what_it_was_until_it_is_refreshed(mixed, addon, model):
     assert bpy.ops.lwae.refresh_donors() == {"FINISHED"}
 
 
+def test_a_donor_is_its_face_whatever_that_is_called(new_face, addon, model):
+    face, donor, other = new_face(), new_face(), new_face()
+    mesh, mix, shape = face.data, addon("mix"), addon("shape")
+    donor.name, other.name = "Ana", "Eva"
+    mix.add_face(mesh, donor)
+    donor.name, other.name = "Bea", "Ana"
+    for item, seed in ((donor, 5), (other, 6)):
+        bpy.context.view_layer.objects.active = item
+        bpy.ops.lwae.randomise_face(seed=seed)
+    bpy.context.view_layer.objects.active = face
+    assert bpy.ops.lwae.refresh_donors() == {"FINISHED"}
+    now = shape.decode_numbers(mesh.lwae.donors[0].code)
+    assert np.allclose(now, code(addon, donor.data, model), atol=1e-6)
+    assert mix.add_face(mesh, donor) == 0 and len(mesh.lwae.donors) == 1, "it is a donor already"
+    assert mix.add_face(mesh, other) == 1 and mesh.lwae.donors[1].name == "Ana (this file)"
+    third = new_face()
+    other.name, third.name = "Eva", "Ana"
+    assert mix.add_face(mesh, third) == 2 and mesh.lwae.donors[2].name == "Ana.001", "no donor is overwritten"
+
+
+def test_copies_of_a_donor_are_other_donors(new_face, addon):
+    face, donor = new_face(), new_face()
+    mesh, mix = face.data, addon("mix")
+    donor.name = "Ana"
+    mix.add_face(mesh, donor)
+    twin = donor.copy()
+    twin.data = donor.data.copy()
+    bpy.context.collection.objects.link(twin)
+    assert mix.find_donor(mesh.lwae, twin) == -1 and mix.find_original(mesh.lwae.donors[0]) == donor
+    assert mix.add_face(mesh, twin) == 1 and mix.find_original(mesh.lwae.donors[1]) == twin
+    donor.name = "Bea"
+    bpy.context.view_layer.objects.active = face
+    with pytest.raises(RuntimeError, match="No object is called 'Ana' any more, and .* are copies of it"):
+        bpy.ops.lwae.refresh_donors(donor="Ana")
+    bpy.data.objects.remove(donor)
+    bpy.data.objects.remove(twin)
+    new_face().name = "Ana"
+    bpy.context.view_layer.objects.active = face
+    with pytest.raises(RuntimeError, match="No object is called 'Ana', or it is not that face any more"):
+        bpy.ops.lwae.refresh_donors(donor="Ana")
+
+
 @pytest.mark.parametrize("press", ["remove_donor", "refresh_donors", "add_donors"])
 def test_locked_parts_stay_when_their_donor_changes_or_goes(mixed, addon, model, press):
     face, _ = mixed

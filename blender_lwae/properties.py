@@ -19,7 +19,7 @@ from . import animation, sync
 OVERRIDE = {"LIBRARY_OVERRIDABLE"}
 MAX_SEED = 2**31 - 1
 # Options of a folder that may begin with "//".
-BESIDE_FILE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (5, 0, 0) else set()
+BESIDE_FILE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
 def seed_property(description: str, name: str = "Seed", **options):

@@ -49,7 +49,7 @@ class Portrait:
         self._stage.show(vertices, "face")
         unfinished = self._scratch / path.name
         target = str(unfinished)
-        if bpy.app.version >= (5, 0):  # A template, where braces name variables.
+        if bpy.app.version >= (4, 5, 0):  # A template, where braces name variables.
             target = target.replace("{", "{{").replace("}", "}}")
         self._stage.scene.render.filepath = target
         try:

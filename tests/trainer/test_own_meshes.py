@@ -42,7 +42,7 @@ def test_a_mesh_in_pieces_is_told(tmp_path, capsys, caplog):
     assert f"{len(corners) - len(vertices)} vertices lie on others" in caplog.text
     assert "needs 14 faces at least" in capsys.readouterr().out
     assert main(["weights", data, "--parts", "3"]) == 1
-    assert "has to be merged first" in capsys.readouterr().err
+    assert "merge the mesh by distance: it is in 288 pieces." in capsys.readouterr().err
     assert not (tmp_path / "data" / "weights.npz").exists()
 
 

@@ -39,6 +39,7 @@ SHARPEN, SEAM_SHARPEN = 8, 32  # Seams start from hard borders.
 WALL_MM = 7.0  # of skin with something hidden close under it, such as the sides of a nose
 RIM_MM = 7.0  # around a loose component; with 5.5 eyeballs broke through the skin in 3 of 2,136 mixes, with 7 in none
 FACE_BLOCK = 64  # faces read at a time
+MANY_PIECES = 60  # teeth, tongue, eyes and lashes are fewer
 
 
 def local_weights(
@@ -114,7 +115,8 @@ def local_weights(
     share = np.zeros((len(mean), parts))
     share[used] = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
     label = share.argmax(axis=1)
-    _require_all(label[share.max(axis=1) > 0], parts, sparse_factor)
+    pieces = connected_components(triangle_edges(triangles), len(mean)).max() + 1
+    _require_all(label[share.max(axis=1) > 0], parts, sparse_factor, pieces)
     if one_place:
         share = keep_main_places(share, mean, triangles, vote)
     weights = sharpened(share, sharpen)
@@ -132,18 +134,16 @@ def local_weights(
     weights = partition_of_unity(weights)
     if image is not None and (alike := symmetric_weights(weights.T, image)) is not None:
         weights = alike.T
-    _require_all(weights.argmax(axis=1), parts, sparse_factor)
+    _require_all(weights.argmax(axis=1), parts, sparse_factor, pieces)
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
 
 
-def _require_all(strongest: np.ndarray, parts: int, sparse_factor: str) -> None:
+def _require_all(strongest: np.ndarray, parts: int, sparse_factor: str, pieces: int) -> None:
     if missing := parts - len(np.unique(strongest)):
         ways = "or another sparsity" if sparse_factor == "W" else "another sparsity, or sparsity on the vertices (W)"
-        raise LwaeError(
-            f"{missing} of {parts} parts are nowhere the strongest; ask for fewer parts, {ways}. "
-            "A mesh that is split into many pieces has to be merged first."
-        )
+        merge = f" Or merge the mesh by distance: it is in {pieces} pieces." if pieces > MANY_PIECES else ""
+        raise LwaeError(f"{missing} of {parts} parts are nowhere the strongest; ask for fewer parts, {ways}.{merge}")
 
 
 def mean_face(vertices: np.ndarray) -> np.ndarray:

@@ -122,6 +122,28 @@ def test_vertices_that_never_move_are_filled(heads):
     assert np.isfinite(weights).all() and np.all(weights[0, frozen] > 0.9)
 
 
+@pytest.mark.parametrize("bad", [1, 99])
+def test_starts_again_when_a_part_is_nowhere_the_strongest(heads, monkeypatch, bad):
+    faces, triangles, _ = heads
+    sparse_nmf, starts = lw.sparse_nmf, []
+
+    def lame(*arguments, **options):
+        factors = sparse_nmf(*arguments, **options)
+        starts.append(factors)
+        if len(starts) <= bad:
+            factors.weights[:, 0] = 0
+        return factors
+
+    monkeypatch.setattr(lw, "sparse_nmf", lame)
+    if bad > lw.STARTS:
+        with pytest.raises(LwaeError, match="1 of 3 parts are nowhere the strongest"):
+            lw.local_weights(faces, triangles, 3, rng=np.random.default_rng(0))
+        assert len(starts) == lw.STARTS
+    else:
+        assert lw.local_weights(faces, triangles, 3, rng=np.random.default_rng(0)).max(axis=1).min() > 0.9
+        assert len(starts) == 2
+
+
 def test_one_place_drops_the_smaller_piece(heads):
     _, triangles, mean = heads
     share = np.zeros((740, 2))

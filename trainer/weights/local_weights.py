@@ -39,6 +39,7 @@ SHARPEN, SEAM_SHARPEN = 8, 32  # Seams start from hard borders.
 WALL_MM = 7.0  # of skin with something hidden close under it, such as the sides of a nose
 RIM_MM = 7.0  # around a loose component; with 5.5 eyeballs broke through the skin in 3 of 2,136 mixes, with 7 in none
 FACE_BLOCK = 64  # faces read at a time
+STARTS = 4  # of the NMF, whose parts depend on where it starts
 MANY_PIECES = 60  # teeth, tongue, eyes and lashes are fewer
 
 
@@ -100,23 +101,28 @@ def local_weights(
     used = np.flatnonzero(deviation.any(axis=1))
     if len(used) < len(deviation):
         deviation = deviation[used]
-    factors = sparse_nmf(
-        deviation,
-        parts,
-        rng=rng,
-        sparsity=sparsity,
-        sparse_factor=sparse_factor,
-        penalty=penalty,
-        iterations=iterations,
-    )
-    log.info("sparse NMF: %d iterations, objective %.6g", len(factors.objective), factors.objective[-1])
-    del deviation
-    # A part's share in a vertex's deviation, in comparable units for all parts.
-    share = np.zeros((len(mean), parts))
-    share[used] = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
-    label = share.argmax(axis=1)
     pieces = connected_components(triangle_edges(triangles), len(mean)).max() + 1
-    _require_all(label[share.max(axis=1) > 0], parts, sparse_factor, pieces)
+    for attempt in range(STARTS):
+        factors = sparse_nmf(
+            deviation,
+            parts,
+            rng=rng,
+            sparsity=sparsity,
+            sparse_factor=sparse_factor,
+            penalty=penalty,
+            iterations=iterations,
+        )
+        log.info("sparse NMF: %d iterations, objective %.6g", len(factors.objective), factors.objective[-1])
+        # A part's share in a vertex's deviation, in comparable units for all parts.
+        share = np.zeros((len(mean), parts))
+        share[used] = factors.weights * np.sqrt(np.mean(factors.activations**2, axis=1))
+        label = share.argmax(axis=1)[share.max(axis=1) > 0]
+        if len(np.unique(label)) == parts:
+            break
+        if attempt < STARTS - 1:
+            log.info("Not every part is the strongest somewhere; once more, from another start.")
+    _require_all(label, parts, sparse_factor, pieces)
+    del deviation
     if one_place:
         share = keep_main_places(share, mean, triangles, vote)
     weights = sharpened(share, sharpen)

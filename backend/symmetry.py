@@ -3,8 +3,8 @@
 
 With x' the mirrored face (positions of the mirror vertices, x negated), (x + x') / 2 is exactly symmetric and
 (x - x') / 2 is all that makes the sides differ. Acting on vertices that split is exact; on codes it is only as
-good as the bases are symmetric (measured on the default model: 0.1 mm at worst), and there it serves where a code
-is asked for.
+good as the bases are symmetric (on the default model 0.00003 mm at worst), and there it serves where a code is asked
+for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import LwaeError
 from .local_arrays import part_arrays
-from .local_network import encoder_gram, inner_products
+from .local_network import inner_products, linear_gram
 from .model import FaceModel
 from .synthesis import ASYMMETRY, face_rng
 
@@ -21,6 +21,7 @@ TRIED_SEEDS = 8
 # Of the template's largest extent: how far a vertex may be from its mirror image on the mean face.
 TOLERANCE = 0.05
 SIGNS = np.array([-1, 1, 1], dtype=np.float32)
+DEPENDENT = 1e-9  # of the mean square of a basis vector, so that bases that depend on each other are no trouble
 
 
 def mirror_map(vertices: np.ndarray, sizes: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -158,12 +159,14 @@ def odd_part(positions: np.ndarray, image: np.ndarray) -> np.ndarray:
 def mirror_matrix(model: FaceModel, image: np.ndarray) -> np.ndarray:
     """M with M z the code of the mirrored face, as near as codes get: float64 [D, D].
 
-    Column j is what the closed-form encoder finds for the mirrored basis vector j.
+    Column j is the code nearest to the mirrored basis vector j. (The encoder's would be drawn towards the mean face by
+    its noise: 0.04 mm at worst on the bundled model, instead of 0.00003.)
 
     Raises:
         LwaeError: when the model is not of the preset local.
     """
-    gram = encoder_gram(model)
+    gram = linear_gram(model)
+    gram[np.diag_indices_from(gram)] += DEPENDENT * np.trace(gram) / len(gram)
     parts = [part_arrays(model, k) for k in range(model.part_count)]
     across = [(image[vertices], basis * SIGNS) for vertices, basis in parts]
     mass = model.network["mass"]

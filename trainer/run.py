@@ -172,6 +172,8 @@ def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
     if overrides.get("kl") and not config["variational"]:
         raise LwaeError("kl weighs what a variational encoder adds; say --variational too, or leave out kl.")
     dataset = load_dataset(data)
+    if preset == "local" and "epochs" not in overrides:
+        config["epochs"] = local_preset.usual_epochs(len(dataset.train), config["batch_size"])
     weights, part_names = load_weights(data)
     if weights.shape != (len(part_names), dataset.vertex_count) or not np.isfinite(weights).all():
         raise LwaeError(

@@ -24,6 +24,7 @@ from trainer.datasets.dataset import Template, write_dataset
 from trainer.datasets.dataset import load_dataset as open_dataset
 from trainer.export import export_run, rebuild_commands
 from trainer.face_store import FaceStore
+from trainer.local_preset import usual_epochs
 from trainer.mirror import mirror_images
 from trainer.run import create_run, open_run
 from trainer.weights.weights_file import save_weights
@@ -52,6 +53,14 @@ def data(tmp_path_factory):
     save_weights(path, toy_model().weights, ["top", "middle", "bottom"])
     (path / "weights.json").write_text(json.dumps({"command": "python -m trainer weights DATA --parts 3"}))
     return path
+
+
+def test_few_faces_take_as_many_steps_in_more_epochs(data, tmp_path):
+    assert [usual_epochs(faces, 64) for faces in (1, 2, 67, 534, 1780, 5000)] == [1080, 1080, 1080, 135, 40, 40]
+    run = create_run(tmp_path / "usual", data, "local", {"code_size": 6, "batch_size": 8})
+    assert run.config["epochs"] == -(-1080 // (len(run.dataset.train) // 8))
+    assert f"epochs={run.config['epochs']}" in rebuild_commands(run)[2]
+    assert create_run(tmp_path / "said", data, "local", {"code_size": 6, "epochs": 7}).config["epochs"] == 7
 
 
 def parameters(run):

@@ -3,9 +3,36 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
+import zipfile
+import zlib
+
 import numpy as np
 
 from .errors import LwaeError
+
+# What reading a zip of arrays, or JSON, raises when bits of it are wrong.
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    tokenize.TokenError,
+    SyntaxError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    NotImplementedError,
+    OSError,  # A damaged directory sends readers before the file's beginning.
+    RuntimeError,  # An encrypted member, JSON that is nested without end.
+    MemoryError,
+)
+
+# What an array may hold that is asked for as float, int, uint or bool, by NumPy's letters.
+KINDS = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}
 
 
 def typed(arrays: dict[str, np.ndarray], name: str, dtype: type, dimensions: int) -> np.ndarray:
@@ -19,8 +46,13 @@ def typed(arrays: dict[str, np.ndarray], name: str, dtype: type, dimensions: int
     array = arrays[name]
     if array.ndim != dimensions:
         raise LwaeError(f"the array {name!r} has {array.ndim} dimensions instead of {dimensions}.")
-    if np.issubdtype(dtype, np.integer):
+    kind = np.dtype(dtype).kind
+    if array.dtype.kind not in KINDS[kind]:
+        what = {"f": "numbers", "b": "yes or no"}.get(kind, "small integers")
+        raise LwaeError(f"the array {name!r} does not hold {what}.")
+    if kind in "iu" and array.size:
         limits = np.iinfo(dtype)
-        if array.dtype.kind not in "iu" or (array.size and not limits.min <= array.min() <= array.max() <= limits.max):
+        if not limits.min <= array.min() <= array.max() <= limits.max:
             raise LwaeError(f"the array {name!r} does not hold small integers.")
-    return np.ascontiguousarray(array, dtype=dtype)
+    with np.errstate(over="ignore"):  # What is too large gets infinite, and is refused as such.
+        return np.ascontiguousarray(array, dtype=dtype)

@@ -11,15 +11,12 @@ import io
 import json
 import math
 import os
-import struct
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
-from .arrays import typed
+from .arrays import UNREADABLE, typed
 from .controls import part_controls, readouts
 from .errors import LwaeError
 from .expression_arrays import expression_arrays, expressions_of
@@ -37,23 +34,6 @@ MAX_HEADER_BYTES = 1 << 23  # The default model's has 0.02 MB.
 MAX_PARTS, MAX_CODE = 60, 8192
 
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    tokenize.TokenError,
-    SyntaxError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    OverflowError,
-    NotImplementedError,
-    OSError,  # A damaged directory sends readers before the file's beginning.
-    RuntimeError,
-    MemoryError,
-)
 
 
 def save_model(model: FaceModel, path: str | os.PathLike) -> None:
@@ -129,7 +109,7 @@ def read_shape(path: str | os.PathLike, name: str) -> tuple[int, ...]:
             with archive.open(f"{name}.npy") as stream:
                 version = np.lib.format.read_magic(stream)
                 return _NPY_HEADERS[version](stream)[0]
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise LwaeError(f"{path.name} is damaged (the array {name} is malformed); export it again.") from error
 
 
@@ -153,7 +133,7 @@ def load_model(path: str | os.PathLike) -> FaceModel:
         check_model(model)
     except LwaeError as error:
         raise LwaeError(f"{path.name} is not a usable model: {error} Export it again.") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         what = error.args[0] if isinstance(error, KeyError) else "an entry of its header"
         raise LwaeError(
             f"{path.name} is not a usable model: {what} is missing or malformed. Export it again."
@@ -166,7 +146,7 @@ def _open(path: Path) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(path) if path.is_file() else None
     except OSError as error:
         raise LwaeError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise LwaeError(
             f"{path.name} is not a .lwae model, or only a part of one; download or export it again."
         ) from error
@@ -190,7 +170,7 @@ def _header(archive: zipfile.ZipFile, path: Path) -> dict:
         header = json.loads(_read_array(archive, "header.npy").tobytes())
         is_model = header["format"] == FORMAT
         version = int(header["format_version"])
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise LwaeError(f"{path.name} is not a .lwae model: it has no readable header.") from error
     if not is_model:
         raise LwaeError(f"{path.name} is not a .lwae model.")
@@ -218,7 +198,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         return np.lib.format.read_array(stream, allow_pickle=False)
     except LwaeError:
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         # NumPy's own messages would advise to allow pickles.
         raise LwaeError(f"the array {name} is malformed") from error
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import errno
 import importlib.util
+import io
 import json
 import os
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -15,11 +17,13 @@ from tests.toy import sphere
 from trainer.datasets.alignment import align_rigidly, mean_shape
 from trainer.datasets.correspondence import Correspondence
 from trainer.datasets.dataset import Template, load_dataset, split_faces, write_dataset
+from trainer.datasets.expression_set import load_expressions, make_expressions, save_expressions
 from trainer.datasets.mesh_files import read_mesh
 from trainer.datasets.meshes import prepare_meshes
 from trainer.datasets.outward import facing_outwards
 from trainer.mesh.topology import connected_components, polygon_edges, triangulate
 from trainer.mirror import find_image
+from trainer.weights.weights_file import load_weights, save_weights, weights_command
 
 # A head: an ellipsoid of triangles and quads with a nose, open at the neck.
 
@@ -812,6 +816,79 @@ def test_files_that_may_not_grow_leave_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["heads"]
 
 
+def npy(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+def npy_header(shape):
+    """A .npy that says it holds more than there is."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+NO_ARRAYS = [b"", b"PK\x03\x04", b"\x80\x04N.", npy_header((1 << 40,)), npy_header((10**30,)), npy(np.zeros(3, "U3"))]
+NO_ARRAYS += [npy(np.zeros(3, "M8[Y]")), npy(np.array(1.0)), npy(np.full((3, 3), 1j))]
+
+
+def acting_data(path):
+    """A data set whose mesh is one triangle, with weights and facial actions."""
+    faces, _ = write(path)
+    deltas = {"jawOpen": np.ones((3, 3)), "eyeBlink_L": np.eye(3)}
+    save_expressions(path, make_expressions(deltas, {}), faces[0])
+    save_weights(path, np.full((2, 3), 0.5), ["a", "b"], "command")
+
+    def read():
+        load_dataset(path), load_weights(path), load_expressions(path, faces[1], np.ones(3, bool))
+        weights_command(path)
+
+    read()
+    return read
+
+
+def says_so(read, path):
+    try:
+        read()  # some bytes do not matter
+    except LwaeError as error:
+        assert str(path.parent) in str(error) and "\n" not in str(error)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", ["template.npz", "weights.npz", "expressions.npz"])
+def test_members_that_are_no_such_arrays(name, tmp_path):
+    read = acting_data(tmp_path / "a")
+    path = tmp_path / "a" / name
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    refused = [0] * len(members)
+    for number, member in enumerate(members):
+        for content in NO_ARRAYS:
+            with zipfile.ZipFile(path, "w") as archive:
+                for other in members:
+                    archive.writestr(other, content if other == member else members[other])
+            refused[number] += says_so(read, path)
+    free = {"command.npy", "names.npy", "part_names.npy", "region_names.npy"}  # They may have any three names.
+    assert all(count == len(NO_ARRAYS) for count, member in zip(refused, members, strict=True) if member not in free)
+
+
+@pytest.mark.parametrize("name", ["template.npz", "weights.npz", "expressions.npz"])
+def test_any_bit_of_a_zip_directory(name, tmp_path):
+    read = acting_data(tmp_path / "a")
+    path = tmp_path / "a" / name
+    content = path.read_bytes()
+    start, refused = content.index(b"PK\x01\x02"), 0
+    for place in range(start, start + 46):  # the first member's
+        for bit in range(8):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            path.write_bytes(damaged)
+            refused += says_so(read, path)
+    assert refused > 100
+
+
 def test_damaged_data_sets(tmp_path):
     write(tmp_path / "a")
 
@@ -836,6 +913,12 @@ def test_damaged_data_sets(tmp_path):
     )
     for wrong in ({"train": [0]}, {"command": None}, {"label_names": ["one too many"] * 9}):
         damaged("dataset.json", lambda b, wrong=wrong: json.dumps(json.loads(b) | wrong).encode(), "incomplete")
+    for wrong in ({"train": [10**30]}, {"test": float("inf")}):
+        damaged("dataset.json", lambda b, wrong=wrong: json.dumps(json.loads(b) | wrong).encode(), "damaged")
+    for name in ("labels.npy", "vertices.npy"):
+        damaged(name, lambda b: npy_header((1 << 62, 3)), "damaged")
+        damaged(name, lambda b: npy_header((10**30, 3)), "damaged")
+    damaged("labels.npy", lambda b: npy(np.zeros((20, 0), "U3")), "incomplete")
     (tmp_path / "a" / "labels.npy").unlink()
     with pytest.raises(LwaeError, match="damaged"):
         load_dataset(tmp_path / "a")

@@ -11,20 +11,20 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from backend.arrays import UNREADABLE, typed
 from backend.errors import LwaeError
 from backend.expressions import Expressions
 from backend.files import atomic_folder, atomic_write
 
 from ..mesh.topology import polygon_starts
 from .expression_set import save_expressions
+from .npz_files import read_npz
 
 TEST_SHARE = 0.11  # 220 of 2,000, as in the paper.
 
@@ -191,12 +191,7 @@ def load_dataset(path: Path) -> Dataset:
             raise LwaeError(f"{path} was made by another version of the trainer; prepare it again.")
         vertices = np.load(path / "vertices.npy", mmap_mode="r", allow_pickle=False)
         labels = np.load(path / "labels.npy", allow_pickle=False)
-        with np.load(path / "template.npz", allow_pickle=False) as arrays:
-            template = Template(
-                **{key: arrays[key] for key in ("polygon_sizes", "polygon_vertices", "uv", "polygon_material")},
-                region_names=[str(region) for region in arrays["region_names"]],
-                region_of_vertex=arrays["region_of_vertex"],
-            )
+        template = _read_template(path / "template.npz")
         dataset = Dataset(
             path=path,
             name=facts["name"],
@@ -215,6 +210,7 @@ def load_dataset(path: Path) -> Dataset:
             vertices.ndim == 3
             and vertices.shape[2] == 3
             and vertices.dtype == np.float32
+            and labels.dtype.kind in "fiu"
             and labels.shape == (len(vertices), len(dataset.label_names))
             and template.region_of_vertex.shape in ((0,), (vertices.shape[1],))
             and all(isinstance(facts[key], str) for key in ("name", "licence", "provenance", "command"))
@@ -225,8 +221,20 @@ def load_dataset(path: Path) -> Dataset:
         )
     except LwaeError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise LwaeError(f"The data set {path} is damaged ({error}); prepare it again.") from error
     if not complete:
         raise LwaeError(f"The data set {path} is incomplete; prepare it again.")
     return dataset
+
+
+def _read_template(path: Path) -> Template:
+    kinds = {"polygon_sizes": np.int32, "polygon_vertices": np.int32, "uv": np.float32, "polygon_material": np.uint8}
+    arrays = read_npz(path, (*kinds, "region_names", "region_of_vertex"))
+    try:
+        known = {name: typed(arrays, name, kind, 2 if name == "uv" else 1) for name, kind in kinds.items()}
+        places = typed(arrays, "region_of_vertex", np.int32, 1)
+    except LwaeError as error:
+        raise ValueError(f"in {path.name} {str(error).rstrip('.')}") from error
+    regions = [str(region) for region in arrays["region_names"]]
+    return Template(**known, region_names=regions, region_of_vertex=places)

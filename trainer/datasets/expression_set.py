@@ -9,19 +9,32 @@
 from __future__ import annotations
 
 import re
-import zlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from backend.arrays import UNREADABLE, typed
 from backend.errors import LwaeError
 from backend.expressions import Expressions, Follower, check_expressions
 from backend.files import atomic_write
 
+from .npz_files import read_npz
+
 FILE = "expressions.npz"
 LEAST_MM = 0.02  # Vertices that an action moves less stay.
+# Of each array but the names: what it holds, and how many dimensions it has.
+ARRAYS = {
+    "sizes": (np.int32, 1),
+    "vertices": (np.int32, 1),
+    "deltas": (np.float32, 2),
+    "shares": (np.float32, 1),
+    "turns": (np.float32, 3),
+    "pivot_vertices": (np.int32, 2),
+    "pivot_weights": (np.float32, 2),
+    "closes": (np.bool_, 1),
+    "reference": (np.float32, 2),
+}
 
 
 @dataclass(frozen=True)
@@ -95,15 +108,20 @@ def load_expressions(folder: Path, mean: np.ndarray, skin: np.ndarray) -> Expres
     if not path.is_file():
         return Expressions()
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            known = {item.name: arrays[item.name] for item in fields(Expressions)}
-            reference = arrays["reference"]
-        expressions = Expressions(**known | {"names": [str(name) for name in known["names"]]})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile, zlib.error) as error:
-        raise LwaeError(f"{path} is damaged ({error}); prepare the data set again, or delete that file.") from error
-    if reference.shape != mean.shape:
+        arrays = read_npz(path, ("names", *ARRAYS))
+        known = {name: typed(arrays, name, *kind) for name, kind in ARRAYS.items()}
+        reference = known.pop("reference")
+        expressions = Expressions(names=[str(name) for name in arrays["names"]], **known)
+        is_of_mesh = reference.shape == mean.shape
+        if is_of_mesh:
+            check_expressions(expressions, len(mean))
+        if not np.isfinite(reference).all():
+            raise ValueError("the face that the actions are of has NaN or infinite positions")
+    except UNREADABLE as error:
+        what = str(error).rstrip(".")
+        raise LwaeError(f"{path} is damaged ({what}); prepare the data set again, or delete that file.") from error
+    if not is_of_mesh:
         raise LwaeError(f"{path} is of another mesh; prepare the data set again, or delete that file.")
-    check_expressions(expressions, len(mean))
     follower = Follower(expressions, reference, skin)
     moved = [follower.delta(index, mean)[1] for index in range(len(expressions))]
     return replace(expressions, deltas=np.concatenate([expressions.deltas[:0], *moved]))

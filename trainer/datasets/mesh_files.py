@@ -12,30 +12,17 @@ import codecs
 import re
 import struct
 import zipfile
-import zlib
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from backend.arrays import UNREADABLE
 from backend.errors import LwaeError
 
 from .dataset import Template
 
 SUFFIXES = (".obj", ".ply", ".stl", ".npz")
-UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    IndexError,
-    EOFError,
-    RuntimeError,  # zipfile, of a damaged or encrypted member
-    struct.error,
-    MemoryError,
-    OverflowError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 def read_mesh(path: Path) -> tuple[np.ndarray, Template | None]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import zlib
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
+from backend.arrays import UNREADABLE
 from backend.errors import LwaeError
 from backend.files import atomic_write
+from trainer.datasets.npz_files import read_npz
 
 NAME = "weights.npz"
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, BadZipFile, zlib.error)
 
 
 def save_weights(data: Path, weights: np.ndarray, part_names: list[str], command: str | None = None) -> None:
@@ -37,11 +36,11 @@ def load_weights(data: Path) -> tuple[np.ndarray, list[str]]:
     if not path.is_file():
         raise LwaeError(f"{data} has no local weights yet; run `python -m trainer weights {data}` first.")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            weights, names = arrays["weights"], [str(name) for name in arrays["part_names"]]
-            if not _are_weights(weights, names):
-                raise ValueError("parts need different names, and numbers from 0 that add up to 1 at every vertex")
-            return weights, names
+        arrays = read_npz(path, ("weights", "part_names"))
+        weights, names = arrays["weights"], [str(name) for name in arrays["part_names"]]
+        if not _are_weights(weights, names):
+            raise ValueError("parts need different names, and numbers from 0 that add up to 1 at every vertex")
+        return weights, names
     except UNREADABLE as error:
         raise LwaeError(f"{path} is damaged ({error}); run `python -m trainer weights {data}` again.") from error
 
@@ -55,8 +54,8 @@ def _are_weights(weights: np.ndarray, names: list[str]) -> bool:
 
 def weights_command(data: Path) -> str | None:
     """The command that made the weights of a data set folder; None where nothing tells."""
-    with contextlib.suppress(*UNREADABLE), np.load(Path(data) / NAME, allow_pickle=False) as arrays:
-        return str(arrays["command"])
+    with contextlib.suppress(*UNREADABLE):
+        return str(read_npz(Path(data) / NAME, ("command",))["command"])
     with contextlib.suppress(*UNREADABLE):  # older folders
         return str(json.loads((Path(data) / "weights.json").read_text(encoding="utf-8"))["command"])
     return None

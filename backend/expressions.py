@@ -14,6 +14,7 @@ changes changes its shape keys by `Follower.change` of its own change alone, wha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -61,8 +62,11 @@ class Expressions:
 
     def rows(self, index: int) -> slice:
         """Rows of an action in `vertices`, `deltas` and `shares`."""
-        end = int(self.sizes[: index + 1].sum())
-        return slice(end - int(self.sizes[index]), end)
+        return slice(int(self._ends[index] - self.sizes[index]), int(self._ends[index]))
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.cumsum(self.sizes, dtype=np.int64)
 
 
 class Follower:

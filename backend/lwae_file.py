@@ -32,6 +32,8 @@ MAX_BYTES = 1 << 30  # A 53,215-vertex model has 0.1 GB.
 MAX_HEADER_BYTES = 1 << 23  # The default model's has 0.02 MB.
 # Work and memory grow with their squares and cubes; the default model has 8 parts and 512 numbers.
 MAX_PARTS, MAX_CODE = 60, 8192
+# A tool shows each of them; the default model has some dozens.
+MAX_CONTROLS, MAX_EXPRESSIONS = 4096, 1024
 
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -211,6 +213,9 @@ def _build(header: dict, arrays: dict[str, np.ndarray]) -> FaceModel:
         raise LwaeError("its code sizes are no list of positive integers.")
     if len(parts) > MAX_PARTS or sum(code_sizes) > MAX_CODE:
         raise LwaeError(f"it has more than {MAX_PARTS} parts, or more than {MAX_CODE:,} numbers for a face.")
+    names = header.get("expressions", [])
+    if len(names) > MAX_EXPRESSIONS:
+        raise LwaeError(f"it has more than {MAX_EXPRESSIONS:,} expressions.")
     return FaceModel(
         header=header,
         mean=typed(arrays, "mean", np.float32, 2),
@@ -230,23 +235,26 @@ def _build(header: dict, arrays: dict[str, np.ndarray]) -> FaceModel:
         network={
             name.removeprefix("network/"): array for name, array in arrays.items() if name.startswith("network/")
         },
-        expressions=expressions_of(header.get("expressions", []), arrays),
+        expressions=expressions_of(names, arrays),
     )
 
 
 def _controls(entries: list[dict], code_sizes: list[int], arrays: dict[str, np.ndarray]) -> list[Control]:
     """Sliders are stored part after part, then those of the whole face, so that slider values can be too."""
+    if len(entries) > MAX_CONTROLS:
+        raise LwaeError(f"it has more than {MAX_CONTROLS:,} controls.")
     directions = typed(arrays, "control_directions", np.float32, 1)
     rows = typed(arrays, "control_readouts", np.float32, 2) if "control_readouts" in arrays else None
-    controls, position, read = [], 0, 0
+    controls, known, position, read = [], set(), 0, 0
     for entry in entries:
         name, part = entry["name"], entry["part"]
         if type(part) is not int or not (0 <= part < len(code_sizes) or part == WHOLE):
             raise LwaeError(f"the control {name!r} belongs to no part.")
         if controls and (controls[-1].part == WHOLE != part or WHOLE != part < controls[-1].part):
             raise LwaeError("its controls do not come part after part.")
-        if not isinstance(name, str) or any(part == other.part and name == other.name for other in controls):
+        if not isinstance(name, str) or (part, name) in known:
             raise LwaeError(f"a part has two controls called {name!r}, or one without a name.")
+        known.add((part, name))
         size, readout = code_sizes[part] if part != WHOLE else sum(code_sizes), None
         if part == WHOLE:
             if rows is None or rows.shape[1] != size or read >= len(rows):

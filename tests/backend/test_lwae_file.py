@@ -293,6 +293,19 @@ def test_models_that_would_take_hours_are_refused(path, parts, size):
         load_model(path)
 
 
+def test_more_sliders_or_actions_than_a_tool_can_show_are_refused(path):
+    many = [{"name": f"{number}", "part": 0, "description": ""} for number in range(100_000)]
+    with_header(path, controls=many)
+    with pytest.raises(LwaeError, match="more than 4,096 controls"):
+        load_model(path)
+    with_header(path, controls=many[:4096])
+    rewrite(path, control_directions=np.zeros(4096 * 4, np.float32))
+    assert len(load_model(path).controls) == 4096
+    with_header(path, expressions=[entry["name"] for entry in many])
+    with pytest.raises(LwaeError, match="more than 1,024 expressions"):
+        load_model(path)
+
+
 def test_a_vertex_named_twice_is_refused(path):
     vertices = np.load(io.BytesIO(members(path)["network/part0/vertices.npy"]))
     vertices[1] = vertices[0]

@@ -227,7 +227,7 @@ def take_arguments(settings: LwaeBatchSettings) -> dict:
             settings.share, settings.shares = only_share(out, shares)
     except LwaeError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise LwaeError(f"{out} was made by another version; continue it with that.") from error
     return asked | {"model": source}
 

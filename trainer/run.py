@@ -12,10 +12,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
 import os
 import pickle
+import reprlib
 import subprocess
+import sys
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -201,6 +202,8 @@ def open_run(path: Path) -> Run:
         config = {**DEFAULTS[config["preset"]], **before, **config, "dataset": str(Path(config["dataset"]))}
         if not isinstance(config.get("weights_command") or "", str):
             raise TypeError("weights_command")
+        if b"\0" in os.fsencode(config["dataset"]):  # No file system has such a name.
+            raise ValueError("dataset")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise LwaeError(f"{path} is not a run; make one with `python -m trainer train`.") from error
     _check_options(config)
@@ -234,7 +237,8 @@ def _check_options(config: dict) -> None:
             valid, kind = isinstance(value, bool), "true or false"
         elif isinstance(usual, int | float):
             kinds = (int,) if isinstance(usual, int) else (int, float)
-            valid = type(value) in kinds and math.isfinite(value) and least <= value <= MOST.get(name, math.inf)
+            # NaN is in no range, and a whole number may be larger than any float.
+            valid = type(value) in kinds and least <= value <= MOST.get(name, sys.float_info.max)
             kind = f"a {'whole ' if isinstance(usual, int) else ''}number of at least {least}"
             kind += f" and at most {MOST[name]}" if name in MOST else ""
         elif isinstance(usual, list):
@@ -245,7 +249,7 @@ def _check_options(config: dict) -> None:
         else:
             continue
         if not valid:
-            raise LwaeError(f"The option {name} must be {kind}, not {value!r}.")
+            raise LwaeError(f"The option {name} must be {kind}, not {reprlib.repr(value)}.")
 
 
 def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], config: dict) -> FaceModel:

@@ -156,7 +156,7 @@ def _read_record(out: Path) -> dict | None:
             "arguments": arguments | {"count": int(arguments["count"]), "format": str(arguments["format"])},
             "shares": [str(share) for share in record.get("shares", [])],
         }
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise LwaeError(f"{path} is not a record of a synth run; use another folder.") from error
 
 

@@ -227,7 +227,15 @@ def test_overwrite_refuses_faces_that_the_earlier_run_did_not_make(synth, capfd,
     assert content(folder) == before
 
 
-@pytest.mark.parametrize("text", ["[]", "{", '{"model": {}, "arguments": {"count": "many"}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{",
+        '{"model": {}, "arguments": {"count": "many"}}',
+        '{"model": {}, "arguments": {"count": Infinity, "format": "ply"}}',
+    ],
+)
 def test_overwrite_needs_a_record_of_a_run(synth, capfd, text):
     _, folder = synth("--count", 1)
     (folder / "run.json").write_text(text)

@@ -25,6 +25,7 @@ BESIDE_MM = 2.0  # How far along the lid an edge is felt.
 STAYS = 0.2  # Share of the largest motion of an action up to which a vertex counts as staying.
 NEAREST = 6
 BLOCK = 256
+FARTHEST_MM = 1e4  # that an action may move a vertex
 
 
 def _none(*shape: int, dtype: type = np.float32):
@@ -209,3 +210,5 @@ def check_expressions(expressions: Expressions, vertex_count: int) -> None:
     for array in (known.deltas, known.shares, known.turns, known.pivot_weights):
         if not np.isfinite(array).all():
             raise LwaeError("the expressions contain NaN or infinite numbers.")
+    if np.abs(known.deltas).max(initial=0) > FARTHEST_MM:
+        raise LwaeError("an expression moves a vertex farther than any face is large.")

@@ -75,7 +75,12 @@ def encoder_matrices(model: FaceModel) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """
     parts = [part_arrays(model, k) for k in range(model.part_count)]
     mass = model.network["mass"]
-    inverse = np.linalg.inv(encoder_gram(model))
+    try:
+        inverse = np.linalg.inv(encoder_gram(model))
+    except np.linalg.LinAlgError as error:
+        raise LwaeError(
+            f"The encoder of the model {model.name!r} cannot be inverted, since its bases are alike; train it again."
+        ) from error
 
     def found_codes(vectors: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         rows = [np.zeros((0, model.code_size))]

@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import reprlib
 import zipfile
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .errors import LwaeError
 from .expression_arrays import expression_arrays, expressions_of
 from .expressions import check_expressions
 from .files import atomic_write
-from .model import WHOLE, Control, FaceModel
+from .model import FARTHEST, MM_PER_METRE, WHOLE, Control, FaceModel
 from .prior import Prior
 
 FORMAT = "lwae"
@@ -34,6 +35,7 @@ MAX_HEADER_BYTES = 1 << 23  # The default model's has 0.02 MB.
 MAX_PARTS, MAX_CODE = 60, 8192
 # A tool shows each of them; the default model has some dozens.
 MAX_CONTROLS, MAX_EXPRESSIONS = 4096, 1024
+LARGEST_CODE = 1e6  # Codes have spreads around 1; products of what is much larger overflow.
 
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -178,7 +180,7 @@ def _header(archive: zipfile.ZipFile, path: Path) -> dict:
         raise LwaeError(f"{path.name} is not a .lwae model.")
     if version > FORMAT_VERSION:
         raise LwaeError(
-            f"{path.name} has format version {version}, but this version reads up to {FORMAT_VERSION}; "
+            f"{path.name} has format version {reprlib.repr(version)}, but this version reads up to {FORMAT_VERSION}; "
             "please update the add-on."
         )
     return header
@@ -197,7 +199,8 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         if math.prod(shape) * dtype.itemsize != len(content) - stream.tell():
             raise LwaeError(f"the array {name} is cut short")
         stream.seek(0)
-        return np.lib.format.read_array(stream, allow_pickle=False)
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+        return array.astype(dtype.newbyteorder("="), copy=False)  # PyTorch takes no other byte order.
     except LwaeError:
         raise
     except UNREADABLE as error:
@@ -294,23 +297,43 @@ def check_model(model: FaceModel) -> None:
         raise LwaeError("a polygon names a vertex that does not exist.")
     if not (model.polygon_material == 0).any() or model.polygon_material.max() > 1:
         raise LwaeError("it has no skin, or polygons of an unknown material.")
-    if not (np.isfinite(model.prior.tau) and model.prior.tau > 0):
+    if not 0 < model.prior.tau <= LARGEST_CODE**2:
         raise LwaeError("the prior's tau is not a variance.")
     for array in (model.mean, model.uv, model.weights, model.prior.mean, model.prior.factors):
         if not np.isfinite(array).all():
             raise LwaeError("it contains NaN or infinite numbers.")
+    if max(np.abs(array).max(initial=0) for array in (model.prior.mean, model.prior.factors)) > LARGEST_CODE:
+        raise LwaeError("its prior has numbers that no code of a face has.")
     if model.weights.min() < 0 or np.abs(model.weights.sum(axis=0) - 1).max() > 0.01:
         raise LwaeError("the parts' weights do not add up to 1 at every vertex.")
     for control in model.controls:
         if not all(np.isfinite(row).all() for row in (control.direction, control.readout) if row is not None):
             raise LwaeError(f"the control {control.name!r} contains NaN or infinite numbers.")
+        if np.abs(control.direction).max(initial=0) > LARGEST_CODE:
+            raise LwaeError(f"the control {control.name!r} has numbers that no code of a face has.")
     check_expressions(model.expressions, n)
     for name, array in model.network.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not _is_finite(array):
             raise LwaeError(f"the network array {name!r} contains NaN or infinite numbers.")
-    # The network's own arrays are checked by building it.
+    _check_faces(model)
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether it is, as the float32 that decoders take."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(array.astype(np.float32, copy=False) if array.itemsize > 4 else array).all())
+
+
+def _check_faces(model: FaceModel) -> None:
+    """The network's own arrays are checked by building it, and by what it makes of some codes."""
     from .numpy_decoder import NumpyDecoder
 
-    decoded = NumpyDecoder(model).decode(np.zeros((1, d), dtype=np.float32))
-    if decoded.shape != (1, n, 3):
+    decoder = NumpyDecoder(model)
+    drawn = model.prior.sample(np.random.default_rng(0), 1)
+    codes = np.concatenate([np.zeros_like(drawn), model.prior.mean[None], drawn])
+    with np.errstate(over="ignore", invalid="ignore"):
+        faces = decoder.decode(codes)
+    if faces.shape != (len(codes), len(model.mean), 3):
         raise LwaeError("its network does not make faces of the model's own vertices.")
+    if not all((np.abs(positions) <= FARTHEST).all() for positions in (faces, model.mean)):  # False of NaN too.
+        raise LwaeError(f"its faces are not finite, or reach farther than {FARTHEST / MM_PER_METRE:g} m.")

@@ -58,11 +58,18 @@ class PlyFormat:
             LwaeError: when the vertex count is another one, a position is not finite, or the disk is full.
         """
         vertices = np.ascontiguousarray(vertices, dtype="<f4")
-        if vertices.shape != (self.vertex_count, 3) or not np.isfinite(vertices).all():
-            raise LwaeError(f"These vertices do not make a mesh of {self.vertex_count} finite positions.")
+        if vertices.shape != (self.vertex_count, 3):
+            raise LwaeError(f"These vertices do not make a mesh of {self.vertex_count} positions.")
+        require_finite(vertices)
         # Not forced to disk: after a power cut a reader sees a wrong size, and that is what resuming checks.
         with atomic_write(path, durable=False) as stream:
             stream.write(b"".join((self._header, vertices.data, self._faces)))
+
+
+def require_finite(vertices: np.ndarray) -> None:
+    """LwaeError when a position is NaN or infinite: no mesh file takes those."""
+    if not np.isfinite(vertices).all():
+        raise LwaeError("Some positions of these faces are not finite; make faces that are less extreme.")
 
 
 def write_npz(path: str | os.PathLike, arrays: dict[str, np.ndarray]) -> None:

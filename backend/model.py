@@ -15,6 +15,7 @@ from .expressions import Expressions
 from .prior import Prior
 
 MM_PER_METRE = 1000.0
+FARTHEST = 100 * MM_PER_METRE  # No vertex of a face is as far from the origin, whatever its units were taken for.
 WHOLE = -1  # The part of controls that move the whole face.
 
 

@@ -11,6 +11,8 @@ from functools import cache
 
 import numpy as np
 
+from .errors import LwaeError
+
 DIGITS = 9  # They give every float32 back exactly.
 LEAST, MOST = -46, 39  # Decimal exponents of float32 numbers, the smallest ones included.
 LEAST_BINARY = -149
@@ -20,9 +22,14 @@ def number_rows(numbers: np.ndarray) -> list[str]:
     """Each row of finite float32 [n, m > 0] as comma-separated numbers like +1.23456789e-01.
 
     They are what `"%+.8e"` gives, except that the last digit of about one number in three millions is one off.
+
+    Raises:
+        LwaeError: when one is not finite.
     """
     heads, fours, threes, ends, guesses, powers = _tables()
     flat = np.ascontiguousarray(numbers, dtype=np.float32).ravel()
+    if not np.isfinite(flat).all():
+        raise LwaeError("Some numbers of these faces are NaN or infinite; make faces that are less extreme.")
     values = np.abs(flat).astype(np.float64)
     exponents = guesses[np.frexp(values)[1] - LEAST_BINARY]  # The right one or one too few.
     exponents[values == 0] = 0

@@ -51,6 +51,14 @@ class NumpyDecoder:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D].
 
         Raises:
-            LwaeError: when the vertex count is not the model's, or a position is not finite.
+            LwaeError: when the vertex count is not the model's, a position is not finite, or the encoder gives no code.
         """
-        return self._network.encode(checked_batch(self.model, vertices, "vertices"))
+        vertices = checked_batch(self.model, vertices, "vertices")
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            codes = self._network.encode(vertices)
+        if not np.isfinite(codes).all():
+            raise LwaeError(
+                f"The encoder of the model {self.model.name!r} gives no finite code for these vertices; bring them to "
+                "the size of a face, or use another model."
+            )
+        return codes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend.mesh_files import PlyFormat, write_npz
+from ..backend.mesh_files import PlyFormat, require_finite, write_npz
 from ..backend.model import FaceModel
 
 FORMATS = ("ply", "npz", "obj", "stl", "glb")
@@ -68,6 +68,7 @@ class BlockFiles:
     def write(
         self, faces: list[int], start: int, vertices: np.ndarray, labels: dict[str, np.ndarray]
     ) -> Iterator[list[int]]:
+        require_finite(vertices)
         arrays = {"index": np.arange(start, start + len(vertices)), "vertices": vertices * np.float32(self._scale)}
         write_npz(self._out / self.names(start, start + 1)[0][0], arrays | labels)
         yield faces

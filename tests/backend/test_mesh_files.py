@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backend.errors import LwaeError
-from backend.mesh_files import PlyFormat, write_npz
+from backend.mesh_files import PlyFormat, require_finite, write_npz
 from tests.toy import toy_model
 
 
@@ -62,6 +62,8 @@ def test_ply_refuses_other_meshes(model, tmp_path):
         with pytest.raises(LwaeError):
             ply_format(model).write(tmp_path / "a.ply", wrong)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(LwaeError, match="not finite"):
+        require_finite(broken)
 
 
 def test_equal_content_gives_equal_bytes(model, tmp_path):

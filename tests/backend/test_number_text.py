@@ -2,7 +2,9 @@
 """Rows of numbers as text, beside Python's own formatting."""
 
 import numpy as np
+import pytest
 
+from backend.errors import LwaeError
 from backend.number_text import number_rows
 
 
@@ -38,6 +40,12 @@ def test_numbers_around_powers_of_ten_zeros_and_the_ends():
 def test_exact_halves_are_rounded_to_even_as_python_does():
     numbers = (np.arange(1_000_000, 1_000_064)[:, None] + np.float32(0.125)).astype(np.float32)
     assert number_rows(numbers) == reference(numbers)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_gets_a_sentence(wrong):
+    with pytest.raises(LwaeError, match="NaN or infinite"):
+        number_rows(np.array([[1, wrong]], np.float32))
 
 
 def test_no_rows_and_rows_that_do_not_lie_side_by_side_in_memory():

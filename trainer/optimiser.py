@@ -43,7 +43,13 @@ def optimiser_state(optimiser: torch.optim.Optimizer) -> dict:
 
 
 def load_optimiser_state(optimiser: torch.optim.Optimizer, saved: dict) -> None:
-    """Continue the state of a checkpoint, which may have been written on another kind of device."""
+    """Continue the state of a checkpoint, which may have been written on another kind of device.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError, RuntimeError: when it is no state of this optimiser.
+    """
     own = [{name: group[name] for name in OF_THE_DEVICE if name in group} for group in optimiser.param_groups]
     groups = [group | kept for group, kept in zip(saved["param_groups"], own, strict=True)]
     optimiser.load_state_dict(saved | {"param_groups": groups})
+    if any(float(state.get("step", 0)) < 0 for state in optimiser.state.values()):
+        raise ValueError("it counts less than no steps")  # AdamW would divide by zero.

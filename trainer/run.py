@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from backend.arrays import UNREADABLE
 from backend.errors import LwaeError
 from backend.files import atomic_folder, atomic_write
 from backend.local_network import LEAST_SIGMA, MOST_SIGMA
@@ -121,13 +122,10 @@ class Run:
             state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             if not (isinstance(state, dict) and all(isinstance(state.get(key), CHECKPOINT[key]) for key in CHECKPOINT)):
                 raise ValueError("no checkpoint of a training")
-            if min(state["epoch"], state["batch"]) < 0:
+            if not _is_progress(state):
                 raise ValueError("no progress of a training")
             return state
-        except (
-            *(OSError, RuntimeError, ValueError, EOFError, KeyError),
-            *(pickle.UnpicklingError, zipfile.BadZipFile),
-        ) as error:
+        except (*UNREADABLE, pickle.UnpicklingError) as error:
             raise LwaeError(f"{self.checkpoint} is damaged; delete it and train again.") from error
 
     def load_parameters(self, network: torch.nn.Module, state: dict) -> None:
@@ -153,6 +151,17 @@ class Run:
         model = dataclasses.replace(model, network=model.network | network.export_arrays())
         model.header["training"] = {**self.config, "epochs": state["epoch"]}
         return model
+
+
+def _is_progress(state: dict) -> bool:
+    """Whether a checkpoint's epoch, sums and history are as a training keeps them."""
+    history = state["history"]
+    return (
+        min(state["epoch"], state["batch"]) >= 0
+        and all(type(number) is float for number in state["sums"])
+        and all(isinstance(losses, dict) and losses.keys() == history[0].keys() for losses in history)
+        and all(type(number) is float for losses in history for number in losses.values())
+    )
 
 
 def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:

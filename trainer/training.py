@@ -97,7 +97,7 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
         try:
             load_optimiser_state(optimiser, saved["optimiser"])
             set_random_states(saved, device)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise LwaeError(f"{run.checkpoint} is damaged; delete it and train again.") from error
         state = {key: saved[key] for key in state}
     batch_size = min(config["batch_size"], len(dataset.train) // 2 * 2)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -433,12 +434,25 @@ def test_a_run_keeps_to_its_faces_and_files(data, tmp_path):
     torch.save({"a": 1}, run / "checkpoint.pt")
     refused("is damaged")
     whole = other.read_checkpoint()
-    for wrong in ({"epoch": "1"}, {"batch": -1}, {"sums": 5}, {"history": None}, {"network": []}, {"random": None}):
+    sums, histories = ([None] * 3, ["a"] * 3, [[1]], [10**400]), ([1], ["a"], [{"a": "x"}], [{"a": 1.0}, {"b": 1.0}])
+    for wrong in (
+        *({"epoch": "1"}, {"batch": -1}, {"sums": 5}, {"history": None}, {"network": []}, {"random": None}),
+        *({"sums": wrong} for wrong in sums),
+        *({"history": wrong} for wrong in histories),
+    ):
         torch.save(whole | wrong, run / "checkpoint.pt")
         refused("is damaged")
-    torch.save(whole | {"optimiser": {}, "epoch": 0}, other.checkpoint)
-    with pytest.raises(LwaeError, match="is damaged"):
-        training.train(other)
+    for stream in (b".", b"\x80\x02a.", b"\x80\x02J", b"\x80\x02}]Ns."):  # pickles that end too early
+        with zipfile.ZipFile(run / "checkpoint.pt", "w") as archive:
+            for name, content in (("data.pkl", stream), ("version", b"3\n"), ("byteorder", b"little")):
+                archive.writestr(f"a/{name}", content)
+        refused("is damaged")
+    optimiser = whole["optimiser"]
+    before_the_first = {key: state | {"step": torch.tensor(-1.0)} for key, state in optimiser["state"].items()}
+    for wrong in ({}, optimiser | {"state": None}, optimiser | {"state": before_the_first}):
+        torch.save(whole | {"optimiser": wrong, "epoch": 0}, other.checkpoint)
+        with pytest.raises(LwaeError, match="is damaged"):
+            training.train(other)
 
 
 def test_faces_that_are_no_numbers_start_no_run(data, tmp_path):

@@ -7,6 +7,7 @@ import json
 import logging
 from pathlib import Path
 
+from backend.arrays import UNREADABLE
 from backend.errors import LwaeError
 from backend.files import atomic_write
 from trainer.run import Run, open_run
@@ -124,7 +125,7 @@ def _read_metrics(run: Run) -> tuple[dict, list[list[str]]] | None:
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
         return results, metrics_rows(results)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*UNREADABLE, AttributeError) as error:
         raise LwaeError(f"{path} is damaged; run `python -m trainer evaluate {run.path}` again.") from error
 
 

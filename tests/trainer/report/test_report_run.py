@@ -65,9 +65,10 @@ def test_the_same_again_and_elsewhere(trained, tmp_path):
     before = {file.name: file.read_bytes() for file in first.parent.iterdir()}
     second = report_run(trained.path, tmp_path / "other" / "folder")
     assert {file.name: file.read_bytes() for file in second.parent.iterdir()} == before
-    (trained.path / "metrics.json").write_text("{")
-    with pytest.raises(LwaeError, match="metrics.json is damaged"):
-        report_run(trained.path)
+    for text in ("{", 100_000 * "["):
+        (trained.path / "metrics.json").write_text(text)
+        with pytest.raises(LwaeError, match="metrics.json is damaged"):
+            report_run(trained.path)
     assert {file.name: file.read_bytes() for file in first.parent.iterdir()} == before
 
 

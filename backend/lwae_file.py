@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import reprlib
 import zipfile
 from pathlib import Path
@@ -35,6 +36,8 @@ MAX_HEADER_BYTES = 1 << 23  # The default model's has 0.02 MB.
 MAX_PARTS, MAX_CODE = 60, 8192
 # A tool shows each of them; the default model has some dozens.
 MAX_CONTROLS, MAX_EXPRESSIONS = 4096, 1024
+# Control characters, line breaks, and halves of what UTF-16 has in two.
+UNSHOWABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\ud800-\\udfff]")
 LARGEST_CODE = 1e6  # Codes have spreads around 1; products of what is much larger overflow.
 
 _NPY_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -289,6 +292,9 @@ def check_model(model: FaceModel) -> None:
         raise LwaeError("it needs vertices, and parts with different names and codes.")
     if not isinstance(model.name, str) or not all(model.part_names):
         raise LwaeError("it or one of its parts has no name.")
+    names = [*model.part_names, *(control.name for control in model.controls), *model.expressions.names]
+    for text in (model.name, model.header.get("licence", ""), *names):
+        _require_label(text)
     if any("," in name for name in model.part_names):  # Command lines list parts.
         raise LwaeError("the name of a part has a comma.")
     if (model.polygon_sizes < 3).any() or model.polygon_sizes.sum(dtype=np.int64) != corners:
@@ -316,6 +322,12 @@ def check_model(model: FaceModel) -> None:
         if array.dtype.kind == "f" and not _is_finite(array):
             raise LwaeError(f"the network array {name!r} contains NaN or infinite numbers.")
     _check_faces(model)
+
+
+def _require_label(text: str) -> None:
+    """LwaeError unless it is text of one line, which terminals, tables and Blender's names take."""
+    if not isinstance(text, str) or UNSHOWABLE.search(text):
+        raise LwaeError(f"{reprlib.repr(text)} is no name or licence: control characters and line breaks are in none.")
 
 
 def _is_finite(array: np.ndarray) -> bool:

@@ -206,12 +206,21 @@ CONTROLS = [{"name": name, "part": part, "description": ""} for part in range(3)
         {"controls": CONTROLS[::-1]},
         {"controls": [CONTROLS[0], CONTROLS[0], *CONTROLS[2:]]},
         {"controls": [{"name": "Width"}]},
+        {"name": "two\nlines"},
+        {"name": "\x1b[31mred"},
+        {"name": "\ud800"},
+        {"licence": "a\0b"},
+        {"licence": ["CC0"]},
+        {"parts": ["top", "\ud800", "bottom"]},
+        {"parts": ["top", "mid\x85dle", "bottom"]},
+        {"controls": [{**CONTROLS[0], "name": "Wi\0dth"}, *CONTROLS[1:]]},
     ],
 )
 def test_strange_headers_are_refused(path, changes):
     with_header(path, **changes)
-    with pytest.raises(LwaeError, match="not a usable model"):
+    with pytest.raises(LwaeError, match="not a usable model") as error:
         load_model(path)
+    assert str(error.value).isprintable()
 
 
 def test_the_sentence_never_advises_pickles(path):

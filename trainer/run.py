@@ -29,7 +29,7 @@ from backend.arrays import UNREADABLE
 from backend.errors import LwaeError
 from backend.files import atomic_folder, atomic_write
 from backend.local_network import LEAST_SIGMA, MOST_SIGMA
-from backend.lwae_file import MAX_CODE, MAX_PARTS, load_model, save_model
+from backend.lwae_file import MAX_CODE, MAX_PARTS, check_model, load_model, save_model
 from backend.model import FaceModel
 from backend.prior import Prior
 from backend.torch_decoder import torch_network
@@ -190,6 +190,10 @@ def create_run(path: Path, data: Path, preset: str, overrides: dict) -> Run:
             f"The local weights of {data} belong to another mesh; run `python -m trainer weights {data}` again."
         )
     model = _start_model(dataset, weights, part_names, config)
+    try:
+        check_model(model)
+    except LwaeError as error:
+        raise LwaeError(f"{data} makes no model that can be used: {error} Correct it, or prepare it again.") from error
     # `..` leads out of the folder that a symbolic link points to.
     config["dataset"] = os.path.relpath(os.path.realpath(data), os.path.realpath(path))
     config["faces"] = _faces(dataset)
@@ -263,10 +267,8 @@ def _check_options(config: dict) -> None:
 
 def _start_model(dataset: Dataset, weights: np.ndarray, part_names: list[str], config: dict) -> FaceModel:
     template = dataset.template
-    faces = dataset.vertices[dataset.train]
+    faces = dataset.faces(dataset.train)
     mean = faces.mean(axis=0, dtype=np.float64).astype(np.float32)
-    if not np.isfinite(mean).all():
-        raise LwaeError(f"Some training faces of {dataset.path} are NaN or infinite; prepare the data set again.")
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
     image = find_image(mean, template, weights) if config.get("mirror") else None
     if config["preset"] == "local":

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+import dataclasses
 import json
 import os
 import shlex
@@ -23,6 +24,7 @@ from trainer import training
 from trainer.cli import main
 from trainer.datasets.dataset import Template, write_dataset
 from trainer.datasets.dataset import load_dataset as open_dataset
+from trainer.evaluation.testbed import TestBed
 from trainer.export import export_run, rebuild_commands
 from trainer.face_store import FaceStore
 from trainer.local_preset import usual_epochs
@@ -455,14 +457,48 @@ def test_a_run_keeps_to_its_faces_and_files(data, tmp_path):
             training.train(other)
 
 
-def test_faces_that_are_no_numbers_start_no_run(data, tmp_path):
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e38, -2e5])
+def test_faces_that_are_no_faces_start_no_run(data, tmp_path, wrong):
     copy = tmp_path / "data"
     shutil.copytree(data, copy)
     faces = np.load(copy / "vertices.npy")
-    faces[json.loads((copy / "dataset.json").read_text())["train"][3], 7] = np.nan
+    faces[json.loads((copy / "dataset.json").read_text())["train"][3], 7] = wrong
     np.save(copy / "vertices.npy", faces)
-    with pytest.raises(LwaeError, match="NaN or infinite"):
+    with pytest.raises(LwaeError, match="data are NaN or infinite, or reach farther than 100 m"):
         create_run(tmp_path / "run", copy, "local", SMALL["local"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_test_faces_that_are_no_faces_are_told(data):
+    dataset = open_dataset(data)
+    vertices = np.array(dataset.vertices)
+    vertices[dataset.test[1], 3] = 1e38
+    bed = TestBed.of(dataclasses.replace(dataset, vertices=vertices), 0)
+    with pytest.raises(LwaeError, match="bumps are NaN or infinite, or reach farther"):
+        _ = bed.test
+
+
+@pytest.mark.parametrize("preset", ["local", "paper"])
+@pytest.mark.parametrize("name", ["uv", "uv_shape", "polygon_material", "materials", "part_names", "control"])
+def test_data_that_make_no_model_start_no_run(data, tmp_path, name, preset):
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    file = "weights.npz" if name in ("part_names", "control") else "template.npz"
+    with np.load(copy / file) as loaded:
+        arrays = dict(loaded)
+    if name == "uv":
+        arrays["uv"] = np.full((len(arrays["polygon_vertices"]), 2), np.nan, np.float32)
+    elif name == "uv_shape":
+        arrays["uv"] = np.zeros((5, 2), np.float32)
+    elif name == "polygon_material":
+        arrays[name] += 1
+    elif name == "materials":
+        arrays["polygon_material"] = arrays["polygon_material"][:-1]
+    else:
+        arrays["part_names"] = np.array(["top", "a,b" if name == "part_names" else "a\nb", "bottom"])
+    np.savez(copy / file, **arrays)
+    with pytest.raises(LwaeError, match="data makes no model that can be used: "):
+        create_run(tmp_path / "run", copy, preset, SMALL[preset])
     assert not (tmp_path / "run").exists()
 
 

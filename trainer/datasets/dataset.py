@@ -21,6 +21,7 @@ from backend.arrays import UNREADABLE, typed
 from backend.errors import LwaeError
 from backend.expressions import Expressions
 from backend.files import atomic_folder, atomic_write
+from backend.model import FARTHEST, MM_PER_METRE
 
 from ..mesh.topology import polygon_starts
 from .expression_set import save_expressions
@@ -82,6 +83,20 @@ class Dataset:
     @property
     def vertex_count(self) -> int:
         return self.vertices.shape[1]
+
+    def faces(self, which: np.ndarray) -> np.ndarray:
+        """Some faces in memory, float32 [n, N, 3].
+
+        Raises:
+            LwaeError: when positions are not finite, or no face's.
+        """
+        faces = self.vertices[which]
+        if not max(faces.max(initial=0), -faces.min(initial=0)) <= FARTHEST:  # of NaN too
+            raise LwaeError(
+                f"Some faces of {self.path} are NaN or infinite, or reach farther than {FARTHEST / MM_PER_METRE:g} m; "
+                "prepare the data set again."
+            )
+        return faces
 
 
 def split_faces(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -216,6 +231,7 @@ def load_dataset(path: Path) -> Dataset:
             and all(isinstance(facts[key], str) for key in ("name", "licence", "provenance", "command"))
             and min(len(dataset.train), len(dataset.test)) > 0
             and np.array_equal(split, np.arange(len(vertices)))
+            and template.polygon_sizes.min() >= 3
             and template.polygon_sizes.sum() == len(template.polygon_vertices)
             and 0 <= template.polygon_vertices.min() <= template.polygon_vertices.max() < vertices.shape[1]
         )

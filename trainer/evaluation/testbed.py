@@ -43,7 +43,7 @@ class TestBed:
             rank: components that the global codes need.
 
         Raises:
-            LwaeError: when there are no two test faces to mix.
+            LwaeError: when there are no two test faces to mix, or some are not finite.
         """
         if len(dataset.test) < 2:
             raise LwaeError(
@@ -58,12 +58,12 @@ class TestBed:
     @cached_property
     def test(self) -> np.ndarray:
         """Test faces, float32 [n, N, 3]."""
-        return np.asarray(self.dataset.vertices[self.dataset.test], dtype=np.float32)
+        return self.dataset.faces(self.dataset.test)
 
     def train_blocks(self) -> Iterator[np.ndarray]:
         """Training faces, a few at a time, float32 [b, N, 3]."""
         for start in range(0, len(self.dataset.train), BLOCK_FACES):
-            yield np.asarray(self.dataset.vertices[self.dataset.train[start : start + BLOCK_FACES]])
+            yield self.dataset.faces(self.dataset.train[start : start + BLOCK_FACES])
 
     def train_codes(self, decoder: Decoder) -> np.ndarray:
         """Codes of the training faces, float32 [S, D]."""

@@ -41,7 +41,7 @@ def find_parts(data: Path, parts: int, *, seed: int = 0, command: str = "", **op
     dataset = load_dataset(data)
     template = dataset.template
     triangles = triangulate(template.polygon_sizes, template.polygon_vertices)
-    faces = dataset.vertices[dataset.train]
+    faces = dataset.faces(dataset.train)
     edges = polygon_edges(template.polygon_sizes, template.polygon_vertices)
     mean = mean_face(faces)
     given = {"edges": edges, "image": find_image(mean, template)}

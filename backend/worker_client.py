@@ -128,7 +128,7 @@ class Worker:
         except WorkerError:
             self.close()
             raise
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             self.close()
             raise WorkerError(f"{self._command[0]} says nothing of its devices; choose another Python.") from error
         self.python, self.torch, self.devices = str(hello.get("python")), str(hello.get("torch")), devices
@@ -152,17 +152,26 @@ class Worker:
         """Decode or encode some rows, float32 [B, ...], to float32 [B, *shape].
 
         Raises:
-            WorkerError: when the process ended, did not answer in `timeout` seconds or ran out of memory; it is ended.
-            LwaeError: when the input is of no use.
+            WorkerError: when the process ended, did not answer in `timeout` seconds, ran out of memory, refused rows or
+                gave numbers that are not finite; it is ended.
         """
         result = np.empty((len(rows), *shape), dtype=np.float32)
         with self._lock:
-            arena = self._share(max(rows.nbytes, result.nbytes), timeout)
-            # No view lives while it asks: it would keep the memory of a worker that is lost then, and so, on Windows,
-            # its file.
-            _floats(arena, rows.size)[:] = rows.ravel()
-            self._ask({"do": do, "model": model, "rows": len(rows)}, timeout)
-            result.reshape(-1)[:] = _floats(arena, result.size)
+            try:
+                arena = self._share(max(rows.nbytes, result.nbytes), timeout)
+                # No view lives while it asks: it would keep the memory of a worker that is lost then, and so, on
+                # Windows, its file.
+                _floats(arena, rows.size)[:] = rows.ravel()
+                self._ask({"do": do, "model": model, "rows": len(rows)}, timeout)
+                result.reshape(-1)[:] = _floats(arena, result.size)
+            except WorkerError:
+                raise
+            except LwaeError as error:  # The rows were checked before they came here.
+                self.close()
+                raise WorkerError(str(error)) from error
+        if not np.isfinite(result).all():
+            self.close()
+            raise WorkerError("The worker process gives numbers that are not finite.")
         return result
 
     def close(self) -> None:
@@ -199,11 +208,10 @@ class Worker:
             self.close()
             reason = error.strerror or error
             raise WorkerError(f"There is no memory to share with the worker process: {reason}.") from error
-        try:
+        with contextlib.ExitStack() as failure:
+            failure.callback(arena.close)
             self._ask({"do": "map", "path": arena.path, "size": arena.size}, timeout)
-        except WorkerError:
-            arena.close()
-            raise
+            failure.pop_all()
         if os.name != "nt":
             arena.unlink()
         if self._arena is not None:
@@ -226,7 +234,7 @@ class Worker:
             raise WorkerError("The worker process answered something else than it was asked.")
         kind = answer.get("kind")
         if kind == "input":
-            raise LwaeError(answer["error"])
+            raise LwaeError(str(answer.get("error", "The worker process refused its input.")))
         if kind is not None:
             self.close()
             full = kind == "memory"

@@ -48,7 +48,7 @@ class WorkerDecoder:
         """Codes float32 [B, D] to vertices float32 [B, N, 3] in mm.
 
         Raises:
-            LwaeError: when the codes do not fit; WorkerError when the worker is lost.
+            LwaeError: when the codes do not fit; WorkerError when the worker is lost, or its answer is of no use.
         """
         return self._compute("decode", checked_batch(self.model, codes, "codes"), (self.model.vertex_count, 3))
 
@@ -60,7 +60,7 @@ class WorkerDecoder:
         """Vertices float32 [B, N, 3] in mm, in the model's frame, to codes float32 [B, D].
 
         Raises:
-            LwaeError: when the vertices do not fit; WorkerError when the worker is lost.
+            LwaeError: when the vertices do not fit; WorkerError when the worker is lost, or its answer is of no use.
         """
         return self._compute("encode", checked_batch(self.model, vertices, "vertices"), (self.model.code_size,))
 

@@ -62,7 +62,7 @@ def receive(stream: IO[bytes]) -> dict | None:
         return None
     try:
         message = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError("a message that is no JSON") from error
     if not isinstance(message, dict):
         raise ProtocolError("a message of another kind")

@@ -216,6 +216,37 @@ def test_out_of_memory(worker):
     assert ends_within(pid, 2)
 
 
+@pytest.mark.parametrize("do", ["map", "decode"])
+@pytest.mark.parametrize("answer", [{"kind": "input"}, {"kind": "input", "error": {"a": [1]}}])
+def test_rows_that_the_worker_refuses_go_to_numpy(worker, monkeypatch, do, answer):
+    """They were checked before it was asked."""
+    decoder, losses = fallback(worker)
+    said, send, before = [], worker_protocol.send, set(Path("/dev/shm").glob("lwae_worker_*"))
+    real = worker._answer
+
+    def note(stream, message):
+        said.append(message["do"])
+        send(stream, message)
+
+    monkeypatch.setattr(worker_protocol, "send", note)
+    monkeypatch.setattr(worker, "_answer", lambda timeout: real(timeout) | (answer if said[-1] == do else {}))
+    assert_goes_on(decoder, losses, "refused its input" if "error" not in answer else "{'a': [1]}")
+    assert not worker.is_alive and set(Path("/dev/shm").glob("lwae_worker_*")) <= before
+
+
+def test_numbers_that_are_none_are_not_believed(worker, monkeypatch):
+    decoder, losses = fallback(worker)
+    ask = worker._ask
+
+    def nan(request, timeout):
+        ask(request, timeout)
+        if request["do"] == "decode":
+            np.frombuffer(worker._arena.memory, np.float32, 7)[3] = np.nan
+
+    monkeypatch.setattr(worker, "_ask", nan)
+    assert_goes_on(decoder, losses, "not finite")
+
+
 def test_nobody_to_share_memory_with(worker, monkeypatch):
     def full(size):
         raise OSError(28, "No space left on device")
@@ -316,7 +347,12 @@ def test_another_version_of_the_protocol_is_refused(monkeypatch):
     assert not worker.is_alive
 
 
-@pytest.mark.parametrize("devices", [{}, {"devices": None}, {"devices": ["cpu"]}, {"devices": [{"id": "cpu"}]}])
+HUGE = {"id": "cpu", "name": "", "memory": float("inf")}
+
+
+@pytest.mark.parametrize(
+    "devices", [{}, {"devices": None}, {"devices": ["cpu"]}, {"devices": [{"id": "cpu"}]}, {"devices": [HUGE]}]
+)
 def test_a_malformed_hello_is_a_loss(monkeypatch, devices):
     monkeypatch.setattr(Worker, "_answer", lambda self, timeout: {"protocol": worker_protocol.VERSION, **devices})
     worker = Worker(sys.executable)
@@ -332,7 +368,8 @@ def test_messages_survive_and_noise_is_refused():
     assert worker_protocol.receive(io.BytesIO(content)) == {"id": 1, "path": "C:\\Gesichter\\ä.lwae"}
     assert worker_protocol.receive(io.BytesIO(content[:-1])) is None
     assert worker_protocol.receive(io.BytesIO(b"")) is None
-    for noise in (b"Hello, world", content[:4] + b"\xff" * 20, content[:8] + b"[1" + content[10:]):
+    deep = content[:4] + (100_000).to_bytes(4, "little") + b"[" * 100_000
+    for noise in (b"Hello, world", content[:4] + b"\xff" * 20, content[:8] + b"[1" + content[10:], deep):
         with pytest.raises(worker_protocol.ProtocolError):
             worker_protocol.receive(io.BytesIO(noise))
 

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; bad input gets its sentence and exit code 1, wrong arguments exit code 2, Ctrl-C 130."""
-    options = _parser().parse_args(_joined_axes(sys.argv[1:] if arguments is None else arguments))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("torch").setLevel(logging.WARNING)  # which it sets itself, but for an exit while it is imported
     try:
+        options = _parser().parse_args(_joined_axes(sys.argv[1:] if arguments is None else arguments))
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+        # Which it sets itself, but for an exit while it is imported.
+        logging.getLogger("torch").setLevel(logging.WARNING)
         return options.run(options) or 0
     except LwaeError as error:
         print(f"error: {error}", file=sys.stderr)

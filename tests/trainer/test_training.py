@@ -565,11 +565,12 @@ def test_training_stops_when_it_diverges(data, tmp_path, monkeypatch):
         training.train(run)
 
 
-def test_ctrl_c_outside_training(monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize("place", ["trainer.export.export_run", "trainer.cli._joined_axes"])
+def test_ctrl_c_outside_training(monkeypatch, capsys, tmp_path, place):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("trainer.export.export_run", interrupted)
+    monkeypatch.setattr(place, interrupted)
     assert main(["export", str(tmp_path), "--out", "model.lwae"]) == 130
     assert capsys.readouterr().err == "stopped\n"
 

@@ -129,3 +129,16 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
             beside.rename(path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def runs(process: str) -> bool:
+    """Whether a process other than this one has that number on this machine; on Windows nobody knows."""
+    if os.name != "posix" or not process.isdecimal() or int(process) == os.getpid():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # Somebody else's.
+    return True

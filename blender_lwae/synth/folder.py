@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import time
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..backend.errors import LwaeError
-from ..backend.files import atomic_write
+from ..backend.files import atomic_write, runs
 from ..backend.synthesis import BLOCK
 
 RUN_FILE = "run.json"
@@ -95,23 +94,10 @@ def remove_leftovers(out: Path, owns: Callable[[str], bool]) -> None:
         # Several shards clean one folder at once; Windows refuses to remove what is open.
         with contextlib.suppress(FileNotFoundError, PermissionError):
             old = time.time() - path.stat().st_mtime > ABANDONED
-            if is_scratch and (old or owns(name)) and not _runs(process):
+            if is_scratch and (old or owns(name)) and not runs(process):
                 shutil.rmtree(path, ignore_errors=True)
-            elif OURS.fullmatch(name) and (old or owns(name) and not _runs(process)):
+            elif OURS.fullmatch(name) and (old or owns(name) and not runs(process)):
                 path.unlink()
-
-
-def _runs(process: str) -> bool:
-    """Whether a process other than this one has that number on this machine; on Windows nobody knows."""
-    if os.name != "posix" or not process.isdecimal() or int(process) == os.getpid():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass  # Somebody else's.
-    return True
 
 
 def read_run(out: Path) -> tuple[dict, dict, list[str]] | None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from backend.errors import LwaeError
-from backend.files import atomic_folder
+from backend.files import atomic_folder, runs
 
 PAGE = "index.html"
 LEFT_BY_FILE_MANAGERS = {".DS_Store", "Thumbs.db", "desktop.ini"}
@@ -35,8 +35,18 @@ def report_folder(path: Path) -> Iterator[Path]:
             yield folder
         require_replaceable(path)
         _exchange(new, path, old)
+        _remove_leftovers(path)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what reports that were killed left beside this one; on Windows nobody knows which those are."""
+    ours = re.compile(rf"\.{{1,2}}{re.escape(path.name)}\.(\d+)\.(?:new|old)(?:\.\d+\.part)?")
+    for beside in path.parent.iterdir() if os.name == "posix" else ():
+        found = ours.fullmatch(beside.name)
+        if found and not runs(found[1]):
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def require_replaceable(path: Path) -> None:

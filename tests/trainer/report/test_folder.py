@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,20 @@ def test_the_old_one_stays_until_the_new_one_is_complete(error, tmp_path):
         assert state(path) == before
         raise error
     assert state(path) == before and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="nobody knows which processes run")
+def test_what_killed_reports_left_goes_and_what_others_write_stays(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    gone, stays = ended.pid, os.getppid()
+    leftovers = [f".report.{gone}.new", f".report.{gone}.old", f"..report.{gone}.new.{gone}.part"]
+    others = [f".report.{stays}.new", f"..report.{stays}.new.{stays}.part", f".reports.{gone}.new", ".report.old"]
+    for name in leftovers + others:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / PAGE).write_text("half")
+    write(tmp_path / "report")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"report", *others}
 
 
 def test_the_old_one_comes_back_when_the_exchange_fails(tmp_path, monkeypatch):

@@ -340,11 +340,10 @@ def _check_faces(model: FaceModel) -> None:
     """The network's own arrays are checked by building it, and by what it makes of some codes."""
     from .numpy_decoder import NumpyDecoder
 
-    decoder = NumpyDecoder(model)
     drawn = model.prior.sample(np.random.default_rng(0), 1)
     codes = np.concatenate([np.zeros_like(drawn), model.prior.mean[None], drawn])
     with np.errstate(over="ignore", invalid="ignore"):
-        faces = decoder.decode(codes)
+        faces = NumpyDecoder(model).decode(codes)
     if faces.shape != (len(codes), len(model.mean), 3):
         raise LwaeError("its network does not make faces of the model's own vertices.")
     if not all((np.abs(positions) <= FARTHEST).all() for positions in (faces, model.mean)):  # False of NaN too.

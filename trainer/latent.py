@@ -9,7 +9,7 @@ import numpy as np
 
 from backend.decoder import Decoder
 from backend.errors import LwaeError
-from backend.model import FaceModel
+from backend.model import FARTHEST, FaceModel
 from backend.numpy_decoder import NumpyDecoder
 from backend.prior import Prior
 from backend.torch_decoder import TorchDecoder
@@ -20,7 +20,6 @@ from .mirror import mirror_images
 from .whole_controls import fit_whole_controls
 
 BLOCK = 64
-FARTHEST = 1e6  # mm; no face is as large
 KEPT_VARIANCE = 0.9999
 
 
@@ -33,9 +32,13 @@ def fit_latent(model: FaceModel, dataset: Dataset, image: np.ndarray | None = No
     # On CPU PyTorch runs the `paper` network 4 to 6 times as fast as NumPy; of the two `local` ones NumPy's encoder is
     # the more exact.
     decoder = TorchDecoder(model) if model.preset == "paper" else NumpyDecoder(model)
-    codes = training_codes(decoder, dataset, image)
+    blown_up = "The trained network gives no faces; train again with a smaller learning_rate."
+    try:
+        codes = training_codes(decoder, dataset, image)
+    except LwaeError as error:  # NumPy's encoder says itself that it finds none.
+        raise LwaeError(blown_up) from error
     if not (np.isfinite(codes).all() and np.abs(decoder.decode(codes[:BLOCK])).max() < FARTHEST):
-        raise LwaeError("The trained network gives no faces; train again with a smaller learning_rate.")
+        raise LwaeError(blown_up)
     controls = fit_controls(decoder, codes)
     if dataset.label_names:  # A face and its mirror image have the same labels.
         even = codes.reshape(-1, len(dataset.train), codes.shape[1]).mean(axis=0)

@@ -42,6 +42,7 @@ class MakesFaces:
         modals.begin(self, context)
         return {"RUNNING_MODAL"}
 
+    @modals.guarded
     def modal(self, context, event):
         run = batch.running
         if event.type == "ESC" and event.value == "PRESS" and run is not None and not run.stopped:

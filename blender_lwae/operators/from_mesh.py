@@ -172,6 +172,7 @@ class FromMesh:
         self._say(context)
         return {"RUNNING_MODAL"}
 
+    @modals.guarded
     def modal(self, context, event):
         if event.type == "ESC" and event.value == "PRESS":
             self.cancel(context)

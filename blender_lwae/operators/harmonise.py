@@ -158,6 +158,7 @@ class LWAE_OT_harmonise(bpy.types.Operator):
         context.workspace.status_text_set("Harmonise: looking how real people's parts go together. Esc cancels.")
         return {"RUNNING_MODAL"}
 
+    @modals.guarded
     def modal(self, context, event):
         if event.type == "ESC":
             self._stop_waiting(context)

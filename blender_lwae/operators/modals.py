@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import bpy
 
 _running: list[tuple[bpy.types.Operator, bpy.types.Window]] = []
@@ -16,6 +19,27 @@ def begin(operator: bpy.types.Operator, context: bpy.types.Context) -> None:
 
 def end(operator: bpy.types.Operator) -> None:
     _running[:] = [pair for pair in _running if pair[0] is not operator]
+
+
+def guarded(modal: Callable) -> Callable:
+    """Decorates `modal` of an operator that `begin` is told of: whatever it raises, the operator ends as by Esc.
+
+    Blender only prints the error and forgets the operator; its timer, text and cursor would stay, and `is_running`.
+    """
+
+    @functools.wraps(modal)
+    def run(self, context, event):
+        try:
+            return modal(self, context, event)
+        except BaseException:
+            if any(operator is self for operator, _ in _running):
+                try:
+                    self.cancel(context)
+                finally:
+                    end(self)  # What broke `modal` may break `cancel` too.
+            raise
+
+    return run
 
 
 def is_running(idname: str) -> bool:

@@ -54,6 +54,7 @@ class Stepped:
         context.window_manager.progress_begin(0, 1)
         return {"RUNNING_MODAL"}
 
+    @modals.guarded
     def modal(self, context, event):
         if event.type == "ESC" and event.value == "PRESS":
             self.cancel(context)
@@ -75,9 +76,6 @@ class Stepped:
             self.cancel(context)
             self.report({"ERROR"}, _sentence(error))
             return {"CANCELLED"}
-        except BaseException:
-            self.cancel(context)
-            raise
         if not finished:
             return {"RUNNING_MODAL"}
         self.cancel(context)

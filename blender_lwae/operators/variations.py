@@ -145,6 +145,7 @@ class LWAE_OT_more_like_this(bpy.types.Operator):
             drawing.end()
         return {"FINISHED"}
 
+    @modals.guarded
     def modal(self, context, event):
         if event.type == "ESC" and event.value == "PRESS":
             self.cancel(context)

@@ -20,9 +20,14 @@ def redraw_sidebars() -> None:
                     region.tag_redraw()
 
 
+def is_open(context: bpy.types.Context, area: bpy.types.Area) -> bool:
+    """Whether a 3D viewport is still one of the screen's. Nothing else may be asked of an area: it may be gone."""
+    return any(area == other and other.type == "VIEW_3D" for other in context.screen.areas)
+
+
 def view_under(area: bpy.types.Area, x: float, y: float) -> bpy.types.Region | None:
-    """The view of a 3D viewport that has a place of the window; one of four in Quad View."""
-    for region in area.regions:
+    """The view of a 3D viewport that has a place of the window; one of four in Quad View. Other editors have none."""
+    for region in area.regions if area.type == "VIEW_3D" else ():
         if region.type == "WINDOW" and 0 <= x - region.x < region.width and 0 <= y - region.y < region.height:
             return region
     return None
@@ -45,6 +50,14 @@ def hit_face(
     seen = item.evaluated_get(context.evaluated_depsgraph_get())
     hit, point, _normal, polygon = seen.ray_cast(origin, direction)
     return (point, polygon, seen.data) if hit else None
+
+
+def first_hit(context: bpy.types.Context, region: bpy.types.Region, place: Vector) -> bpy.types.Object | None:
+    """The object whose surface is nearest along the line of sight through a place of a region."""
+    origin = region_2d_to_origin_3d(region, region.data, place)
+    direction = region_2d_to_vector_3d(region, region.data, place)
+    hit, *_, item, _matrix = context.scene.ray_cast(context.evaluated_depsgraph_get(), origin, direction)
+    return item.original if hit else None
 
 
 def circle_around(

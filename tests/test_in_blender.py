@@ -55,7 +55,7 @@ def test_drag_and_render_in_a_window(tmp_path):
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("window_pull.py", "cancelled, undone, wheel, mirror, part only, click beside"),
+        ("window_pull.py", "cancelled, undone, wheel, mirror, part only, click beside, refused"),
         ("window_bake.py", "stopped a bake, baked, undone"),
         ("window_keys.py", "keys followed"),
         ("window_redo.py", "redone"),

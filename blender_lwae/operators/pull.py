@@ -35,6 +35,16 @@ def radius_property(**options):
     )
 
 
+def poll_pull(cls, context: bpy.types.Context) -> bool:
+    """The active object is a face that can be pulled."""
+    return poll_in_object_mode(cls, context, "pull a face", poll_unlocked_face)
+
+
+def looks_around(event: bpy.types.Event) -> bool:
+    """Alt and a click may stand for the middle button."""
+    return event.alt or event.oskey
+
+
 class LwaePullSettings(bpy.types.PropertyGroup):
     """How the Pull tool pulls; kept in the scene, as Blender keeps its tools' settings."""
 
@@ -78,7 +88,7 @@ class LWAE_OT_pull(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context):
-        return poll_in_object_mode(cls, context, "pull a face", poll_unlocked_face)
+        return poll_pull(cls, context)
 
     def execute(self, context):
         mesh = active_face(context)
@@ -90,7 +100,7 @@ class LWAE_OT_pull(bpy.types.Operator):
         return self._finish(context, pull)
 
     def invoke(self, context, event):
-        if event.alt or event.oskey:  # Alt and a click may stand for the middle button, which looks around.
+        if looks_around(event):
             return {"PASS_THROUGH"}
         if context.area is None or context.area.type != "VIEW_3D":
             self.report({"ERROR"}, "Pull a face in a 3D viewport.")
@@ -101,27 +111,31 @@ class LWAE_OT_pull(bpy.types.Operator):
                 setattr(self, name, getattr(settings, name))
         self._pull, self._handler = None, None
         if event.type == "LEFTMOUSE" and event.value in {"PRESS", "CLICK_DRAG"}:
-            # Not on the face: the click may select something.
-            if not self._press(context, event):
-                return {"PASS_THROUGH"}
+            try:
+                if not self._press(context, event):
+                    return {"PASS_THROUGH"}  # Not on the face: the click may select something.
+            except LwaeError as error:  # Passed on, the drag would move the object.
+                self.report({"ERROR"}, str(error))
+                return {"CANCELLED"}
         else:
             context.workspace.status_text_set("Press on the face and drag     Esc: Cancel")
         modals.begin(self, context)
         return {"RUNNING_MODAL"}
 
+    @modals.guarded
     def modal(self, context, event):
         if event.type in {"ESC", "RIGHTMOUSE"} and event.value == "PRESS":
             self.cancel(context)
             return {"CANCELLED"}
-        if self._pull is None:
-            if not self.poll(context):  # What is free to click meanwhile may have changed that.
-                self.cancel(context)
-                return {"CANCELLED"}
-            pressed = event.type == "LEFTMOUSE" and event.value == "PRESS" and self._press(context, event)
-            return {"RUNNING_MODAL"} if pressed else {"PASS_THROUGH"}
-        if event.type == "LEFTMOUSE" and event.value == "RELEASE":
+        if self._pull is None and not self.poll(context):  # What is free to click meanwhile may have changed that.
+            self.cancel(context)
+            return {"CANCELLED"}
+        if self._pull is not None and event.type == "LEFTMOUSE" and event.value == "RELEASE":
             return self._release(context)
         try:
+            if self._pull is None:
+                pressed = event.type == "LEFTMOUSE" and event.value == "PRESS" and self._press(context, event)
+                return {"RUNNING_MODAL"} if pressed else {"PASS_THROUGH"}
             if event.type == "MOUSEMOVE":
                 self._mouse = self._mouse_after(event)
                 self._drag(context, event)
@@ -147,23 +161,19 @@ class LWAE_OT_pull(bpy.types.Operator):
         self._leave(context)
 
     def _press(self, context, event) -> bool:
-        """Begin the drag where the face is under the mouse."""
-        if context.area is None or context.object is None:
-            return False
-        region = view_under(context.area, event.mouse_x, event.mouse_y)
-        item = context.object
-        mouse = Vector((event.mouse_x, event.mouse_y))
-        found = hit_face(context, item, region, mouse - Vector((region.x, region.y))) if region else None
+        """Begin the drag where the face is under the mouse; False where it is not.
+
+        Raises:
+            LwaeError: when this place of the face cannot be pulled.
+        """
+        item, region, found = face_under(context, event)
         if found is None:
             return False
-        mesh = item.data
+        mesh, mouse = item.data, Vector((event.mouse_x, event.mouse_y))
         context.window.cursor_set("WAIT")  # The first pull of a model takes a moment.
         try:
             pull = pulling.FacePull(mesh, pulling.handle_at(item, *found))
             pull.prepare(self.radius, self.mirror, self._part_only(context, event))
-        except LwaeError as error:
-            self.report({"ERROR"}, str(error))
-            return False
         finally:
             context.window.cursor_set("DEFAULT")
         self._pull, self._object, self._region, self._area = pull, item, region, context.area
@@ -237,6 +247,15 @@ class LWAE_OT_pull(bpy.types.Operator):
         if context.area == self._area and self._pull is not None:
             place = self._object.matrix_world @ Vector(self._pull.point / MM_PER_METRE)
             circle_around(self._region, place, world_radius(self.radius, self._object))
+
+
+def face_under(context: bpy.types.Context, event: bpy.types.Event) -> tuple:
+    """The active object, the view under the mouse, and what `hit_face` finds there: None without any of them."""
+    item, area = context.object, context.area
+    region = view_under(area, event.mouse_x, event.mouse_y) if item is not None and area is not None else None
+    if region is None:
+        return item, None, None
+    return item, region, hit_face(context, item, region, Vector((event.mouse_x - region.x, event.mouse_y - region.y)))
 
 
 def world_radius(radius: float, item: bpy.types.Object) -> float:

@@ -6,10 +6,10 @@ import math
 import bpy
 from mathutils import Vector
 
-from ..viewport import circle_around, hit_face, view_under
+from ..viewport import circle_around, first_hit, hit_face, view_under
 from . import modals
-from .common import active_face, poll_writable_face
-from .pull import STEP, LwaePullSettings, world_radius
+from .common import active_face, poll_any_face, poll_writable_face, refuses
+from .pull import STEP, LwaePullSettings, face_under, looks_around, poll_pull, world_radius
 
 
 class LWAE_OT_pull_radius(bpy.types.Operator):
@@ -30,6 +30,7 @@ class LWAE_OT_pull_radius(bpy.types.Operator):
         modals.begin(self, context)
         return {"RUNNING_MODAL"}
 
+    @modals.guarded
     def modal(self, context, event):
         if event.type == "MOUSEMOVE":
             factor = math.exp((event.mouse_x - self._start) / (200 * context.preferences.system.ui_scale))
@@ -53,6 +54,30 @@ class LWAE_OT_pull_radius(bpy.types.Operator):
         self._area.header_text_set(None)
 
 
+class LWAE_OT_pull_refused(bpy.types.Operator):
+    """Say why the face that was pressed cannot be pulled"""
+
+    bl_idname = "lwae.pull_refused"
+    bl_label = "Cannot Pull Face"
+    bl_options = {"INTERNAL"}
+
+    @classmethod
+    def poll(cls, context):
+        return poll_any_face(cls, context)
+
+    def invoke(self, context, event):
+        if looks_around(event) or not self._is_on_face(context, event):
+            return {"PASS_THROUGH"}
+        return {"CANCELLED"} if refuses(self, context, poll_pull) else {"PASS_THROUGH"}
+
+    @staticmethod
+    def _is_on_face(context, event) -> bool:
+        """Not where another object is in front, which can be clicked to select it."""
+        item, region, found = face_under(context, event)
+        place = Vector((event.mouse_x - region.x, event.mouse_y - region.y)) if found else None
+        return found is not None and first_hit(context, region, place) == item
+
+
 def draw_settings(layout: bpy.types.UILayout, settings: LwaePullSettings) -> None:
     """The tool's settings, in its header and in the sidebar."""
     layout.prop(settings, "radius")
@@ -72,6 +97,8 @@ class LWAE_WST_pull(bpy.types.WorkSpaceTool):
     bl_icon = "brush.uv_sculpt.grab"
     bl_keymap = (
         ("lwae.pull", {"type": "LEFTMOUSE", "value": "PRESS", "any": True}, None),
+        # Where the face cannot be pulled the one above is not even asked.
+        ("lwae.pull_refused", {"type": "LEFTMOUSE", "value": "PRESS", "any": True}, None),
         ("lwae.pull_radius", {"type": "F", "value": "PRESS"}, None),
         *(
             (
@@ -83,6 +110,16 @@ class LWAE_WST_pull(bpy.types.WorkSpaceTool):
         ),
         # A press beside the face comes this far.
         ("view3d.select", {"type": "LEFTMOUSE", "value": "CLICK"}, {"properties": [("deselect_all", True)]}),
+        # So does a drag; without these Blender's own keys would move the object.
+        *(
+            ("view3d.select_box", {"type": "LEFTMOUSE", "value": "CLICK_DRAG"} | keys, {"properties": [("mode", mode)]})
+            for mode, keys in (
+                ("SET", {}),
+                ("ADD", {"shift": True}),
+                ("SUB", {"ctrl": True}),
+                ("AND", {"shift": True, "ctrl": True}),
+            )
+        ),
     )
 
     def draw_settings(context, layout, _tool):
@@ -99,11 +136,16 @@ class LWAE_WST_pull(bpy.types.WorkSpaceTool):
             circle_around(region, item.matrix_world @ found[0], radius, (region.x, region.y))
 
 
+CLASSES = (LWAE_OT_pull_radius, LWAE_OT_pull_refused)
+
+
 def register() -> None:
-    bpy.utils.register_class(LWAE_OT_pull_radius)
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
     bpy.utils.register_tool(LWAE_WST_pull, after={"builtin.measure"}, separator=True)
 
 
 def unregister() -> None:
     bpy.utils.unregister_tool(LWAE_WST_pull)
-    bpy.utils.unregister_class(LWAE_OT_pull_radius)
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -18,7 +18,7 @@ OF_PREFERENCES = {
     *("install_runtime", "continue_runtime", "cancel_runtime", "remove_runtime", "restart_worker", "use_device"),
 }
 OF_FILES = {"more_like_this", "close_gallery", "export_face", "save_asset"}
-CHANGE_NOTHING = OF_FILES | BATCH | OF_PREFERENCES | {"pull_radius", "explain"}
+CHANGE_NOTHING = OF_FILES | BATCH | OF_PREFERENCES | {"pull_radius", "pull_refused", "explain"}
 NEED_NO_FACE = {"add_face", "import_face"} | BATCH | OF_PREFERENCES
 # These take any mesh, or a viewport, and so say something else of a cube.
 OF_OTHERS = {"clear_landmarks", "fit_to_mesh", "make_editable", "pick_landmarks", "show_parts"}

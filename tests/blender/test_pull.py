@@ -280,6 +280,47 @@ def test_a_press_with_alt_looks_around(new_face, addon):
         assert invoke(SimpleNamespace(), bpy.context, mouse(**{key: True})) == {"PASS_THROUGH"}
 
 
+def test_a_refused_press_is_not_passed_on(new_face, addon):
+    """Passed on, the drag would move the object."""
+    new_face()
+    said = []
+
+    def press(_context, _event):
+        raise addon("backend.errors").LwaeError("The nose cannot be pulled: this part is locked.")
+
+    cls = addon("operators.pull").LWAE_OT_pull
+    pressed = SimpleNamespace(
+        _press=press,
+        properties=SimpleNamespace(is_property_set=lambda name: True),
+        report=lambda kind, sentence: said.append(sentence),
+        cancel=lambda context: said.append("ended"),
+        poll=cls.poll,
+        _pull=None,
+    )
+    context = SimpleNamespace(
+        scene=bpy.context.scene, area=SimpleNamespace(type="VIEW_3D"), object=bpy.context.object, mode="OBJECT"
+    )
+    assert cls.invoke(pressed, context, mouse()) == {"CANCELLED"}
+    assert said == ["The nose cannot be pulled: this part is locked."]
+    assert cls.modal(pressed, context, mouse()) == {"CANCELLED"}
+    assert said[1:] == ["ended", said[0]], "a report is seen once the operator ended"
+
+
+def test_a_press_on_a_face_that_cannot_be_pulled_says_why(new_face, addon, monkeypatch):
+    mesh, said = new_face().data, []
+    tool = addon("operators.pull_tool")
+    cls = tool.LWAE_OT_pull_refused
+    pressed = SimpleNamespace(_is_on_face=lambda *_: True, report=lambda kind, sentence: said.append(sentence))
+    assert cls.invoke(pressed, bpy.context, mouse()) == {"PASS_THROUGH"} and not said
+    for part in mesh.lwae.parts:
+        part.locked = True
+    assert cls.invoke(pressed, bpy.context, mouse(alt=True)) == {"PASS_THROUGH"} and not said
+    assert cls.invoke(pressed, bpy.context, mouse()) == {"CANCELLED"}
+    assert said == ["All parts are locked. Unlock one first."]
+    pressed._is_on_face = lambda *_: False
+    assert cls.invoke(pressed, bpy.context, mouse()) == {"PASS_THROUGH"}
+
+
 def test_while_it_waits_other_things_can_be_clicked(new_face, addon):
     face, left = new_face(), []
     cls = addon("operators.pull").LWAE_OT_pull

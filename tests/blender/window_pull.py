@@ -173,7 +173,67 @@ def steps():
     event("LEFTMOUSE", "RELEASE", x - 60 * millimetre, y)
     yield 0.5
     assert not bpy.context.selected_objects, "a click on nothing deselects"
-    print("cancelled, undone, wheel, mirror, part only, click beside", flush=True)
+
+    # Nor does any drag that the tool does not take move the object.
+    with in_view():
+        bpy.ops.lwae.reset_face()
+        bpy.ops.object.select_all(action="SELECT")
+    item, settings = bpy.context.object, bpy.context.scene.lwae_pull
+    parts = item.data.lwae.parts
+
+    def stays(where, **keys):
+        place = positions(item.data)
+        item.select_set(True)
+        event("MOUSEMOVE", "NOTHING", *where, **keys)
+        yield 0.2
+        event("LEFTMOUSE", "PRESS", *where, **keys)
+        yield 0.2
+        for step in range(1, 7):
+            event("MOUSEMOVE", "NOTHING", where[0] - 10 * step, where[1], **keys)
+            yield 0.05
+        travelled = item.matrix_world.translation.length
+        event("LEFTMOUSE", "RELEASE", where[0] - 60, where[1], **keys)
+        yield 0.3
+        event("ESC", "PRESS", where[0] - 60, where[1])  # Closes the sentence beside the mouse.
+        yield 0.3
+        assert travelled == item.matrix_world.translation.length == 0, "the object travelled"
+        assert np.array_equal(positions(item.data), place)
+
+    parts["nose"].locked = True
+    yield from stays((x, y), ctrl=True)
+    assert item.select_get(), "a refused press is swallowed"
+    settings.part_only = True
+    yield from stays((x, y))
+    assert item.select_get()
+    settings.part_only = False
+    for part in parts:
+        part.locked = True
+    yield from stays((x, y))
+    assert item.select_get()
+    for part in parts:
+        part.locked = False
+    for keys in ({}, {"ctrl": True}, {"shift": True}):
+        yield from stays((x - 60 * millimetre, y), **keys)
+    item.data.vertices[5].co.z += 0.002
+    item.data.update()
+    yield from stays((x, y))
+    assert item.select_get()
+
+    # What is before a face that cannot be pulled can be selected.
+    place = positions(item.data)[tip] + (0.3, 0.004, 0)
+    bpy.ops.mesh.primitive_cube_add(size=0.02, location=place)
+    cube = bpy.context.object
+    cube.select_set(False)
+    bpy.context.view_layer.objects.active = item
+    yield 0.2
+    event("MOUSEMOVE", "NOTHING", x, y)
+    yield 0.1
+    event("LEFTMOUSE", "PRESS", x, y)
+    yield 0.1
+    event("LEFTMOUSE", "RELEASE", x, y)
+    yield 0.5
+    assert bpy.context.object == cube and cube.select_get(), "a click on another object selects it"
+    print("cancelled, undone, wheel, mirror, part only, click beside, refused", flush=True)
 
 
 if __name__ == "__main__":

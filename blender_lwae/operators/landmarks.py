@@ -64,17 +64,22 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         self._before = [(mark.name, tuple(mark.place)) for mark in item.lwae_landmarks]
         item.lwae_landmarks.clear()
         self._mouse = Vector((0, 0))
-        self._area = context.area
+        self._area, self._workspace, self._wrong = context.area, context.workspace, ""
         self._handler = bpy.types.SpaceView3D.draw_handler_add(self._draw, (), "WINDOW", "POST_PIXEL")
         modals.begin(self, context)
         context.window.cursor_modal_set("CROSSHAIR")
         self._say(context)
         return {"RUNNING_MODAL"}
 
+    @modals.guarded
     def modal(self, context, event):
         item = find_object(self._uid)
         if item is None:  # Removed, or undone to where it was not there.
             self._leave(context)
+            return {"CANCELLED"}
+        if not viewport.is_open(context, self._area):
+            self.cancel(context)
+            self.report({"WARNING"}, "Stopped picking landmarks: their 3D viewport is not shown any more")
             return {"CANCELLED"}
         if event.type in {"ESC", "RIGHTMOUSE"} and event.value == "PRESS":
             self.cancel(context)
@@ -85,6 +90,7 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
             return {"PASS_THROUGH"}
         if event.value != "PRESS" or event.type.startswith(LOOKING):
             return {"PASS_THROUGH"}
+        self._wrong = ""
         if event.type == "LEFTMOUSE":
             if not self._click(context, event, item):
                 return {"PASS_THROUGH"}
@@ -124,8 +130,9 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
             return False
         mouse = Vector((event.mouse_x - region.x, event.mouse_y - region.y))
         found = viewport.hit_face(context, item, region, mouse)
-        if found is None:
-            self.report({"WARNING"}, f"That is beside {item.name}")
+        if found is None:  # A report would be seen only at the end.
+            seen = item.visible_get(view_layer=context.view_layer)
+            self._wrong = f"That is beside {item.name}" if seen else f"{item.name} is hidden"
             return True
         mark = item.lwae_landmarks.add()
         mark.name, mark.place = self._names[self._next], found[0]
@@ -154,13 +161,15 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         modals.end(self)
         bpy.types.SpaceView3D.draw_handler_remove(self._handler, "WINDOW")
         context.window.cursor_modal_restore()
-        context.workspace.status_text_set(None)
-        self._area.tag_redraw()
+        if self._workspace in bpy.data.workspaces.values():
+            self._workspace.status_text_set(None)
+        if viewport.is_open(context, self._area):
+            self._area.tag_redraw()
 
     def _say(self, context) -> None:
         text = f"Click: {self._names[self._next]} ({self._next + 1} of {len(self._names)})"
         keys = "Space: Skip     Backspace: Back     Enter: Enough     Esc: Cancel"
-        context.workspace.status_text_set(f"{text}     {keys}")
+        context.workspace.status_text_set("     ".join(filter(None, (self._wrong, text, keys))))
         self._area.tag_redraw()
 
     def _draw(self) -> None:
@@ -174,6 +183,8 @@ class LWAE_OT_pick_landmarks(bpy.types.Operator):
         if self._next < len(self._names):
             place = self._mouse - Vector((context.region.x, context.region.y))
             _text(context, place + Vector((16, 12)), self._names[self._next], 14)
+            if self._wrong:
+                _text(context, place + Vector((16, -8)), self._wrong, 11)
 
 
 class LWAE_OT_clear_landmarks(bpy.types.Operator):

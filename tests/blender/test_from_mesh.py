@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Faces from meshes: of the model's topology, and of any other."""
 
+import sys
 import time
 from types import SimpleNamespace
 
@@ -351,6 +352,8 @@ def picking(stand_in, addon):
             _next=0,
             _before=[(mark.name, tuple(mark.place)) for mark in item.lwae_landmarks],
             _area=next(area for area in bpy.context.window.screen.areas if area.type == "VIEW_3D"),
+            _workspace=bpy.context.workspace,
+            _wrong="",
             _handler=bpy.types.SpaceView3D.draw_handler_add(lambda: None, (), "WINDOW", "POST_PIXEL"),
         )
 
@@ -383,6 +386,84 @@ def test_picking_follows_its_mesh_through_an_undo(plain_head, picking):
     bpy.data.objects[name].lwae_landmarks.clear()
     operator.modal(bpy.context, SimpleNamespace(type="ESC", value="PRESS"))
     assert [mark.name for mark in bpy.data.objects[name].lwae_landmarks] == ["before"]
+
+
+@pytest.mark.parametrize("way", ["another editor", "another workspace"])
+def test_picking_ends_with_its_viewport(plain_head, picking, addon, way):
+    item, _ = plain_head()
+    item.lwae_landmarks.add().name = "before"
+    operator, said = picking(item), []
+    item.lwae_landmarks.clear()
+    operator.report = lambda kind, sentence: said.append(sentence)
+    area = operator._area
+    others = [screen for screen in bpy.data.screens if screen != bpy.context.screen]
+    if way == "another editor":
+        area.type = "CONSOLE"
+    else:
+        operator._area = next(other for screen in others for other in screen.areas if other.type == "VIEW_3D")
+    try:
+        assert operator.modal(bpy.context, SimpleNamespace(type="MOUSEMOVE", value="NOTHING")) == {"CANCELLED"}
+    finally:
+        area.type = "VIEW_3D"
+    assert said == ["Stopped picking landmarks: their 3D viewport is not shown any more"]
+    assert [mark.name for mark in item.lwae_landmarks] == ["before"] and not addon("operators.modals")._running
+
+
+def test_a_wrong_click_says_so_at_once(plain_head, picking, addon, monkeypatch):
+    item, _ = plain_head()
+    operator = picking(item)
+    monkeypatch.setattr(addon("viewport"), "view_under", lambda *_: SimpleNamespace(x=0, y=0))
+    monkeypatch.setattr(addon("viewport"), "hit_face", lambda *_: None)
+    operator._area = SimpleNamespace(regions=(), tag_redraw=lambda: None)
+    operator._workspace = None
+    monkeypatch.setattr(addon("viewport"), "is_open", lambda *_: True)
+    said = []
+    context = SimpleNamespace(
+        view_layer=bpy.context.view_layer, workspace=SimpleNamespace(status_text_set=said.append)
+    )
+    click = SimpleNamespace(type="LEFTMOUSE", value="PRESS", mouse_x=5, mouse_y=5)
+    assert operator.modal(context, click) == {"RUNNING_MODAL"}
+    assert said[-1].startswith(f"That is beside {item.name}     Click: nose (1 of 2)")
+    item.hide_set(True)
+    operator.modal(context, click)
+    assert said[-1].startswith(f"{item.name} is hidden     Click: nose")
+    operator.modal(context, SimpleNamespace(type="SPACE", value="PRESS"))
+    assert said[-1].startswith("Click: chin (2 of 2)")
+
+
+def test_what_raises_while_it_runs_ends_properly(stand_in, addon):
+    """Blender prints the error and forgets the operator."""
+    modals, ended = addon("operators.modals"), []
+
+    class Failing:
+        bl_idname = "lwae.failing"
+        __module__ = "blender_lwae"
+
+        @modals.guarded
+        def modal(self, context, event):
+            raise ValueError("a bug")
+
+        def cancel(self, context):
+            ended.append(context)
+            raise KeyError("another")
+
+    operator = stand_in(Failing)
+    with pytest.raises(KeyError) as caught:
+        operator.modal(bpy.context, None)
+    assert isinstance(caught.value.__context__, ValueError)
+    assert ended == [bpy.context] and not modals.is_running("lwae.failing")
+    with pytest.raises(ValueError):  # It ended before; nothing is left to cancel.
+        operator.modal(bpy.context, None)
+    assert len(ended) == 1
+
+
+def test_everything_that_runs_is_guarded(addon):
+    modals = addon("operators.modals")
+    modules = [module for name, module in sys.modules.items() if name.startswith(f"{ADDON}.operators.")]
+    found = {item for module in modules for item in vars(module).values() if hasattr(item, "modal")}
+    assert len(found) > 8
+    for cls in found:
+        assert cls.modal.__code__ is modals.guarded(None).__code__, cls
 
 
 def test_disabling_ends_what_runs(plain_head, picking):

@@ -4,6 +4,7 @@
 from . import (
     analysis,
     cli,
+    english,
     gallery,
     model_pictures,
     models,
@@ -19,6 +20,7 @@ from . import (
 
 # In order of need; `unregister` goes backwards.
 MODULES = (
+    english,
     analysis,
     sides,
     properties,

@@ -96,7 +96,7 @@ def draw_devices(settings: bpy.types.AddonPreferences, layout: bpy.types.UILayou
     if session is not None and session.lost:
         column.label(text=session.lost, icon="ERROR")
     if session is None or session.lost:
-        column.operator("lwae.restart_worker", text="Look for Devices", icon="VIEWZOOM")
+        column.operator("lwae.restart_worker", text="Look for Devices", translate=False, icon="VIEWZOOM")
     elif not session.has_started:
         column.label(text="Starting Python...", icon="SORTTIME")
     rows = [("", "NumPy, in Blender itself")]
@@ -112,4 +112,4 @@ def draw_devices(settings: bpy.types.AddonPreferences, layout: bpy.types.UILayou
         row = column.row()
         row.alignment = "LEFT"
         icon = "RADIOBUT_ON" if chosen else "RADIOBUT_OFF"
-        row.operator("lwae.use_device", text=text, icon=icon, emboss=False).device = device
+        row.operator("lwae.use_device", text=text, translate=False, icon=icon, emboss=False).device = device

@@ -50,9 +50,9 @@ class LWAE_OT_add_face(bpy.types.Operator, AddObjectHelper):
 def draw_button(layout: bpy.types.UILayout, text: str) -> None:
     """A button, or a menu of the models where there are several."""
     if len(model_list.usable()) > 1:
-        layout.operator_menu_enum(LWAE_OT_add_face.bl_idname, "model", text=text, icon="USER")
+        layout.operator_menu_enum(LWAE_OT_add_face.bl_idname, "model", text=text, translate=False, icon="USER")
     else:
-        layout.operator(LWAE_OT_add_face.bl_idname, text=text, icon="USER")
+        layout.operator(LWAE_OT_add_face.bl_idname, text=text, translate=False, icon="USER")
 
 
 def menu(self, _context) -> None:

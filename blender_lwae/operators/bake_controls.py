@@ -96,11 +96,11 @@ class LWAE_OT_bake_controls(bpy.types.Operator):
         grid = layout.grid_flow(row_major=True, columns=2, even_columns=True)
         for part in self.parts:
             box = grid.box().column(align=True)
-            box.prop(part, "use", text=part.name)
+            box.prop(part, "use", text=part.name, translate=False)
             flow = box.grid_flow(row_major=True, columns=3, even_columns=True, align=True)
             flow.enabled = part.use
             for choice in part.controls:
-                flow.prop(choice, "use", text=choice.name)
+                flow.prop(choice, "use", text=choice.name, translate=False)
 
     def execute(self, context):
         if refuses(self, context, poll_controls):

@@ -172,11 +172,11 @@ def is_installed(record: FaceRecord) -> bool:
 
 
 def export_menu(self, _context) -> None:
-    self.layout.operator(LWAE_OT_export_face.bl_idname, text="Face (.json)")
+    self.layout.operator(LWAE_OT_export_face.bl_idname, text="Face (.json)", translate=False)
 
 
 def import_menu(self, _context) -> None:
-    self.layout.operator(LWAE_OT_import_face.bl_idname, text="Face (.json)")
+    self.layout.operator(LWAE_OT_import_face.bl_idname, text="Face (.json)", translate=False)
 
 
 CLASSES = (LWAE_OT_export_face, LWAE_OT_import_face)

@@ -53,12 +53,13 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
     def draw_parts(self, layout, settings, model):
         header, body = layout.panel("lwae_batch_parts", default_closed=True)
         used = len(batch.chosen_parts(settings, model))
-        header.label(text="Parts" if used == model.part_count else f"Parts ({used} of {model.part_count})")
+        text = "Parts" if used == model.part_count else f"Parts ({used} of {model.part_count})"
+        header.label(text=text, translate=False)
         if body is not None:
             body.use_property_split = False
             grid = body.grid_flow(row_major=True, columns=2, even_columns=True, align=True)
             for index, name in enumerate(model.part_names[: batch.MOST_PARTS]):
-                grid.prop(settings, "parts", index=index, text=name.capitalize(), toggle=True)
+                grid.prop(settings, "parts", index=index, text=name.capitalize(), translate=False, toggle=True)
 
     def draw_files(self, layout, settings):
         column = layout.column(align=True)
@@ -101,11 +102,12 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
         layout = self.layout
         row = layout.row(align=True)
         row.scale_y = 1.3
-        row.operator("lwae.batch_make", text=f"Make {batch.face_count(settings):,} Faces", icon="COMMUNITY")
+        text = f"Make {batch.face_count(settings):,} Faces"
+        row.operator("lwae.batch_make", text=text, translate=False, icon="COMMUNITY")
         row.operator("lwae.batch_open", text="", icon="FILE_FOLDER")
         row = layout.row(align=True)
-        row.operator("lwae.batch_resume", text="Resume", icon="PLAY")
-        row.operator("lwae.batch_afresh", text="Start Afresh", icon="TRASH")
+        row.operator("lwae.batch_resume", text="Resume", translate=False, icon="PLAY")
+        row.operator("lwae.batch_afresh", text="Start Afresh", translate=False, icon="TRASH")
         said_of, sentence = batch.last
         if sentence:
             done = sentence.endswith(said_of)

@@ -34,7 +34,7 @@ class LWAE_PT_expressions(FacesTab, bpy.types.Panel):
             if not own:
                 continue
             header, body = self.layout.panel(f"lwae_expressions_{identifier}", default_closed=True)
-            header.label(text=label)
+            header.label(text=label, translate=False)
             if body is not None:
                 column = body.column(align=True)
                 column.enabled = not mesh.library

@@ -34,7 +34,7 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
         state = mesh.lwae
         row = layout.row(align=True)
         row.scale_y = 1.3
-        row.operator("lwae.randomise_face", text="Randomise", icon="FILE_REFRESH")
+        row.operator("lwae.randomise_face", text="Randomise", translate=False, icon="FILE_REFRESH")
         row.operator("lwae.reset_face", text="", icon="LOOP_BACK")
         row = layout.row(align=True)
         row.enabled = trouble is None and not mesh.library
@@ -64,7 +64,9 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
             layout.operator("lwae.renew_sliders", icon="FILE_REFRESH")
         elif trouble.kind == "MODEL":
             column = layout.column(align=True)
-            column.operator("lwae.switch_model", text="Switch Model...", icon="ARROW_LEFTRIGHT").result = "FACE"
+            text = "Switch Model..."
+            button = column.operator("lwae.switch_model", text=text, translate=False, icon="ARROW_LEFTRIGHT")
+            button.result = "FACE"
             column.operator("lwae.apply", icon="MESH_DATA")
         elif trouble.kind != "MODE":
             layout.operator("lwae.apply", icon="MESH_DATA")

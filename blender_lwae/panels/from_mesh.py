@@ -37,7 +37,7 @@ class LWAE_PT_from_mesh(FacesTab, bpy.types.Panel):
         row = layout.row(align=True)
         count, most = len(item.lwae_landmarks), len(known_landmarks())
         text = f"Landmarks: {count} of {most}" if count else "Pick Landmarks"
-        row.operator("lwae.pick_landmarks", text=text, icon="PIVOT_CURSOR")
+        row.operator("lwae.pick_landmarks", text=text, translate=False, icon="PIVOT_CURSOR")
         if count:
             row.operator("lwae.clear_landmarks", text="", icon="X")
         layout.operator("lwae.make_editable", icon="GREASEPENCIL")

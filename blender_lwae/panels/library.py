@@ -15,12 +15,13 @@ class LWAE_PT_library(FacesTab, bpy.types.Panel):
     def draw(self, context):
         column = self.layout.column()
         if active_face(context) is not None:
-            column.operator("lwae.save_asset", text="Save as Asset...", icon="ASSET_MANAGER")
+            column.operator("lwae.save_asset", text="Save as Asset...", translate=False, icon="ASSET_MANAGER")
             column.separator()
             column = column.column(align=True)
-            column.operator("lwae.export_face", text="Export Face...", icon="EXPORT")
-            column.operator("lwae.import_face", text="Import into This Face...", icon="IMPORT").target = "ACTIVE"
-        column.operator("lwae.import_face", text="Import as New Face...", icon="IMPORT").target = "NEW"
+            column.operator("lwae.export_face", text="Export Face...", translate=False, icon="EXPORT")
+            text = "Import into This Face..."
+            column.operator("lwae.import_face", text=text, translate=False, icon="IMPORT").target = "ACTIVE"
+        column.operator("lwae.import_face", text="Import as New Face...", translate=False, icon="IMPORT").target = "NEW"
 
 
 register, unregister = bpy.utils.register_classes_factory((LWAE_PT_library,))

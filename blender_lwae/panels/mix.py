@@ -65,7 +65,7 @@ class LWAE_MT_add_donor(bpy.types.Menu):
         if mesh is None:
             return
         faces = list(mix.donor_faces(context, mesh))
-        layout.operator("lwae.add_donors", text="From Selection", icon="RESTRICT_SELECT_OFF")
+        layout.operator("lwae.add_donors", text="From Selection", translate=False, icon="RESTRICT_SELECT_OFF")
         layout.separator()
         for item in faces[:40]:
             icon = "FILE_REFRESH" if mix.find_donor(mesh.lwae, item) >= 0 else "ADD"
@@ -110,7 +110,7 @@ class LWAE_PT_mix(ActiveFaceTab, bpy.types.Panel):
         if not len(state.donors):
             column = layout.column(align=True)
             column.operator("lwae.add_donors", icon="ADD")
-            column.menu("LWAE_MT_add_donor", text="Add Donor from Scene")
+            column.menu("LWAE_MT_add_donor", text="Add Donor from Scene", translate=False)
             return
         row = layout.row()
         row.template_list("LWAE_UL_donors", "", state, "donors", state, "donor_index", rows=3, maxrows=6)
@@ -126,14 +126,14 @@ class LWAE_PT_mix(ActiveFaceTab, bpy.types.Panel):
         """Who gives a part, with a slider; where several do, a slider for each below."""
         split = layout.split(factor=0.38, align=True)
         name = split.row()
-        name.label(text=state.parts[part].name.capitalize())
+        name.label(text=state.parts[part].name.capitalize(), translate=False)
         if state.parts[part].locked:
             name.label(text="", icon="LOCKED")
         right = split.row(align=True)
         right.context_pointer_set("lwae_part", state.parts[part])
         giving = [number for number, amount in enumerate(amounts) if amount]
         if not giving:
-            right.menu("LWAE_MT_part_donor", text="Own")
+            right.menu("LWAE_MT_part_donor", text="Own", translate=False)
             return
         names = " + ".join(state.donors[number].name for number in giving)
         first = giver if giver != OWN else giving[0]
@@ -155,7 +155,7 @@ class LWAE_PT_mix(ActiveFaceTab, bpy.types.Panel):
         column = layout.column(align=True)
         for part, amount in zip(state.parts, donor.amounts, strict=False):
             icon = "LOCKED" if part.locked else "NONE"
-            column.prop(amount, "value", text=part.name.capitalize(), slider=True, icon=icon)
+            column.prop(amount, "value", text=part.name.capitalize(), translate=False, slider=True, icon=icon)
 
 
 register, unregister = bpy.utils.register_classes_factory(

@@ -17,8 +17,8 @@ class LWAE_PT_model(ActiveFaceTab, bpy.types.Panel):
         mesh = active_face(context)
         column = self.layout.column()
         column.label(text=mesh.lwae.model_name, icon="USER")
-        column.operator("lwae.switch_model", text="Switch Model...", icon="ARROW_LEFTRIGHT")
-        column.operator("lwae.show_preferences", text="Models...", icon="PREFERENCES")
+        column.operator("lwae.switch_model", text="Switch Model...", translate=False, icon="ARROW_LEFTRIGHT")
+        column.operator("lwae.show_preferences", text="Models...", translate=False, icon="PREFERENCES")
         session = runtime.session()
         if runtime.is_chosen() and session is not None and session.is_ready:
             column.label(text=f"Computed on {runtime.device_name()}", icon="MEMORY")
@@ -40,8 +40,8 @@ class LWAE_PT_runtime(FacesTab, bpy.types.Panel):
         sentence = f"{runtime.session().lost} Faces are computed with NumPy now."
         draw_message(self.layout, context, sentence, "ERROR")
         row = self.layout.row(align=True)
-        row.operator("lwae.restart_worker", text="Try Again", icon="FILE_REFRESH")
-        row.operator("lwae.use_device", text="Stay with NumPy").device = ""
+        row.operator("lwae.restart_worker", text="Try Again", translate=False, icon="FILE_REFRESH")
+        row.operator("lwae.use_device", text="Stay with NumPy", translate=False).device = ""
 
 
 register, unregister = bpy.utils.register_classes_factory((LWAE_PT_runtime, LWAE_PT_model))

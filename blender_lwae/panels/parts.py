@@ -25,7 +25,7 @@ class LWAE_PT_parts(ActiveFaceTab, bpy.types.Panel):
 
     def draw_whole(self, state, usable):
         header, body = self.layout.panel("lwae_whole")
-        header.label(text="Whole Face")
+        header.label(text="Whole Face", translate=False)
         row = header.row(align=True)
         if body is not None:
             row.operator("lwae.explain", text="", icon="QUESTION", emboss=False)
@@ -36,13 +36,13 @@ class LWAE_PT_parts(ActiveFaceTab, bpy.types.Panel):
         column.enabled = usable
         for control in state.whole:
             row = column.row(align=True)
-            row.prop(control, "value", text=control.name, slider=True)
+            row.prop(control, "value", text=control.name, translate=False, slider=True)
             row.prop(control, "locked", text="", icon="LOCKED" if control.locked else "UNLOCKED")
 
     def draw_part(self, mesh, index, usable, icon):
         part = mesh.lwae.parts[index]
         header, body = self.layout.panel(f"lwae_part_{part.name}", default_closed=index > 0 or bool(mesh.lwae.whole))
-        header.label(text=part.name.capitalize(), icon_value=icon)
+        header.label(text=part.name.capitalize(), icon_value=icon, translate=False)
         draw_mark(header, mesh, index)
         row = header.row(align=True)
         buttons = row.row(align=True)
@@ -57,10 +57,10 @@ class LWAE_PT_parts(ActiveFaceTab, bpy.types.Panel):
         column = body.column(align=True)
         column.enabled = usable
         for control in part.controls:
-            column.prop(control, "value", text=control.name, slider=True)
+            column.prop(control, "value", text=control.name, translate=False, slider=True)
         row = body.row()
         row.enabled = usable and not part.locked
-        row.prop(part, "seed", text="Seed")
+        row.prop(part, "seed", text="Seed", translate=False)
 
 
 register, unregister = bpy.utils.register_classes_factory((LWAE_PT_parts,))

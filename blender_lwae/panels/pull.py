@@ -21,7 +21,7 @@ class LWAE_PT_pull(ActiveFaceTab, bpy.types.Panel):
         row.enabled = context.mode == "OBJECT"
         name = "builtin.select_box" if active else LWAE_WST_pull.bl_idname
         text = "Stop Pulling" if active else "Pull the Surface"
-        row.operator("wm.tool_set_by_id", text=text, icon="VIEW_PAN", depress=active).name = name
+        row.operator("wm.tool_set_by_id", text=text, translate=False, icon="VIEW_PAN", depress=active).name = name
         layout.use_property_split = True
         draw_settings(layout.column(), context.scene.lwae_pull)
 

@@ -23,7 +23,8 @@ class LWAE_PT_variations(ActiveFaceTab, bpy.types.Panel):
         mesh = active_face(context)
         found = gallery.of(mesh)
         row = layout.row(align=True)
-        row.operator("lwae.more_like_this", text="Eight More" if found else "Eight Faces", icon="COMMUNITY")
+        text = "Eight More" if found else "Eight Faces"
+        row.operator("lwae.more_like_this", text=text, translate=False, icon="COMMUNITY")
         row.operator("lwae.close_gallery", text="", icon="X")
         row = layout.row(align=True)
         row.enabled = face.trouble_seen(mesh) is None and not mesh.library and bool(face.free_parts(mesh))
@@ -51,7 +52,7 @@ class LWAE_PT_variations(ActiveFaceTab, bpy.types.Panel):
                 "lwae.use_variation",
                 text="Original" if is_original else str(seed),
                 depress=found.shown.get(seed) == now,
-                translate=is_original,
+                translate=False,
             )
             use.seed = max(seed, 0)
             use.difference = 0 if is_original else found.difference

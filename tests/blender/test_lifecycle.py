@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Enable, disable, speed."""
 
+import ast
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import addon_utils
@@ -22,6 +24,8 @@ CHANGE_NOTHING = OF_FILES | BATCH | OF_PREFERENCES | {"pull_radius", "pull_refus
 NEED_NO_FACE = {"add_face", "import_face"} | BATCH | OF_PREFERENCES
 # These take any mesh, or a viewport, and so say something else of a cube.
 OF_OTHERS = {"clear_landmarks", "fit_to_mesh", "make_editable", "pick_landmarks", "show_parts"}
+# Properties of Blender's own helpers for operators.
+OF_BLENDER = {"align", "location", "rotation", "filepath", "check_existing"}
 HANDLERS = [name for name in dir(bpy.app.handlers) if isinstance(getattr(bpy.app.handlers, name), list)]
 
 
@@ -83,6 +87,36 @@ def test_operators_have_tooltips_and_undo():
         rna = getattr(bpy.ops.lwae, name).get_rna_type()
         assert rna.description, name
         assert ("UNDO" in getattr(bpy.ops.lwae, name).bl_options) != (name in CHANGE_NOTHING), name
+
+
+def test_english_in_every_language(addon):
+    """Blender's catalogue would translate labels that it knows by chance, and only those."""
+    context = addon("english").CONTEXT
+    kinds = ("Operator", "Panel", "Menu", "PropertyGroup", "AddonPreferences")
+    own = [cls for kind in kinds for cls in getattr(bpy.types, kind).__subclasses__() if ADDON in cls.__module__]
+    classes = [cls.bl_rna for cls in own if cls.is_registered]
+    classes += [getattr(bpy.ops.lwae, name).get_rna_type() for name in dir(bpy.ops.lwae)]
+    assert len(classes) > 130
+    found = 0
+    for rna in classes:
+        labelled = rna.base is not None and rna.base.identifier in kinds[:3]
+        assert not labelled or rna.translation_context == context, rna.identifier
+        for item in rna.properties:
+            if item.is_runtime and item.identifier not in OF_BLENDER:
+                assert item.translation_context == context, f"{rna.identifier}.{item.identifier}"
+                found += 1
+    assert found > 100
+    translate = bpy.app.translations.pgettext_iface
+    assert all(translate(word, context) == word for word in ("Face", "Mesh", "Age"))
+
+
+def test_texts_of_buttons_are_not_translated(addon):
+    for path in Path(addon("english").__file__).parent.rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        for call in calls:
+            if getattr(call.func, "attr", "") in {"prop", "operator", "operator_menu_enum"}:
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+                assert given.get("text", "''") == "''" or "translate" in given, f"{path}, line {call.lineno}"
 
 
 def test_grey_buttons_say_why():

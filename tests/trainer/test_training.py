@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from backend.errors import LwaeError
-from backend.lwae_file import load_model
+from backend.lwae_file import load_model, save_model
 from backend.numpy_decoder import NumpyDecoder
 from tests.toy import sphere, toy_model
 from trainer import training
@@ -500,6 +500,15 @@ def test_data_that_make_no_model_start_no_run(data, tmp_path, name, preset):
     with pytest.raises(LwaeError, match="data makes no model that can be used: "):
         create_run(tmp_path / "run", copy, preset, SMALL[preset])
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["mean", "std", "decoder/0/bias", "decoder/fc/weight"])
+def test_arrays_of_the_paper_network_that_give_no_faces_are_refused(data, tmp_path, name):
+    model = create_run(tmp_path / "run", data, "paper", SMALL["paper"]).start_model()
+    model.network[name] = np.full_like(model.network[name], 1e38)
+    save_model(model, tmp_path / "model.lwae")
+    with pytest.raises(LwaeError, match="not finite, or reach farther"):
+        load_model(tmp_path / "model.lwae")
 
 
 def test_a_network_that_blew_up_is_not_exported(data, tmp_path):

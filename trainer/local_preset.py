@@ -32,7 +32,8 @@ DEFAULTS = {
     "seam": 0.16,
     "seed": 0,
 }
-LEAST_STEPS = 1080  # what these epochs are for 1,780 faces; few faces take as many, in more epochs
+LEAST_STEPS = 1080  # what these epochs are for 1,780 faces; fewer take as many, in more epochs,
+ENOUGH_FACES = 500  # but the networks learn fewer than these by heart
 # What runs did that were started before these options were there.
 BEFORE = {"allocation": "equal", "mirror": False, "border_strength": 0.0, "refit": 0, "seam": 0.0}
 PART_SUPPORT = 1e-2  # Least weight of a part where its block acts,
@@ -42,8 +43,8 @@ BORDER_VERTICES = 12
 
 def usual_epochs(faces: int, batch_size: int) -> int:
     """How many epochs, where nobody says: those of `DEFAULTS`, or more where these would be too few steps."""
-    batches = max(1, faces // max(2, min(batch_size, faces // 2 * 2)))
-    return max(DEFAULTS["epochs"], -(-LEAST_STEPS // batches))
+    steps = LEAST_STEPS if faces >= ENOUGH_FACES else 0
+    return max(DEFAULTS["epochs"], -(-steps // max(1, faces // batch_size)))
 
 
 def residual_blocks(

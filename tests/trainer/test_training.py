@@ -20,7 +20,7 @@ from backend.errors import LwaeError
 from backend.lwae_file import load_model, save_model
 from backend.numpy_decoder import NumpyDecoder
 from tests.toy import sphere, toy_model
-from trainer import training
+from trainer import local_preset, training
 from trainer.cli import main
 from trainer.datasets.dataset import Template, write_dataset
 from trainer.datasets.dataset import load_dataset as open_dataset
@@ -58,8 +58,10 @@ def data(tmp_path_factory):
     return path
 
 
-def test_few_faces_take_as_many_steps_in_more_epochs(data, tmp_path):
-    assert [usual_epochs(faces, 64) for faces in (1, 2, 67, 534, 1780, 5000)] == [1080, 1080, 1080, 135, 40, 40]
+def test_fewer_faces_take_as_many_steps_in_more_epochs(data, tmp_path, monkeypatch):
+    assert [usual_epochs(faces, 64) for faces in (2, 67, 499, 534, 1780, 5000)] == [40, 40, 40, 135, 40, 40]
+    assert usual_epochs(534, 1000) == 1080
+    monkeypatch.setattr(local_preset, "ENOUGH_FACES", 50)
     run = create_run(tmp_path / "usual", data, "local", {"code_size": 6, "batch_size": 8})
     assert run.config["epochs"] == -(-1080 // (len(run.dataset.train) // 8))
     assert f"epochs={run.config['epochs']}" in rebuild_commands(run)[2]

@@ -12,6 +12,16 @@ from trainer.datasets.dataset import Dataset, Template
 TRAIN, TEST = 150, 40
 
 
+def two_halves(mean: np.ndarray, count: int, noise: float) -> np.ndarray:
+    """Faces [count, N, 3] of a ball [N, 3] whose upper and lower half vary on their own, smoothly; one rough mean."""
+    rng = np.random.default_rng(0)
+    upper = 1 / (1 + np.exp(-mean[:, 2] / 15))
+    outwards = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+    amounts = 5 * rng.normal(size=(count, 2))
+    moved = (amounts @ np.stack([upper, 1 - upper]))[:, :, None] * outwards
+    return mean + moved + noise * rng.normal(size=mean.shape)
+
+
 def toy_dataset(model: FaceModel) -> Dataset:
     """190 faces of a model, whose prior becomes theirs.
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.toy import sphere
+from tests.trainer.faces import two_halves
 from trainer.mesh.bending import FLATTEST, natural_bending
 from trainer.mesh.topology import polygon_edges, triangulate, umbrella_laplacian
 from trainer.weights.seams import Seams, seam_weights
@@ -29,11 +30,7 @@ def subdivided(sizes, corners, count):
 def balls():
     """Seams of a ball whose halves vary on their own, as it is and subdivided without rounding."""
     mean, sizes, corners = sphere(16, 24)
-    rng = np.random.default_rng(0)
-    upper = 1 / (1 + np.exp(-mean[:, 2] / 15))
-    outwards = mean / np.linalg.norm(mean, axis=1, keepdims=True)
-    amounts = 5 * rng.normal(size=(100, 2))
-    faces = mean + (amounts @ np.stack([upper, 1 - upper]))[:, :, None] * outwards + 0.1 * rng.normal(size=mean.shape)
+    faces = two_halves(mean, 100, 0.1)
     matrix, fine_sizes, fine_corners = subdivided(sizes, corners, len(mean))
     fine = np.einsum("vn,snc->svc", matrix, faces)
     return [

@@ -232,8 +232,8 @@ def test_bad_input_gets_a_sentence(heads):
     with pytest.raises(LwaeError, match="smoothing"):
         lw.local_weights(faces, triangles, 3, rng=rng, smoothing="blur")
     with pytest.raises(LwaeError, match=r"fewer parts, another sparsity, or sparsity on the vertices \(W\)"):
-        lw._require_all(np.zeros(9, dtype=int), 2, "H", 1)
+        lw._require_all(np.zeros(9, dtype=int), 2, "H", np.arange(3)[None])
     with pytest.raises(LwaeError, match="fewer parts, or another sparsity.$"):
-        lw._require_all(np.zeros(9, dtype=int), 2, "W", 1)
+        lw._require_all(np.zeros(9, dtype=int), 2, "W", np.arange(3)[None])
     with pytest.raises(LwaeError, match="leave out --sharpen, or say --smoothing"):
         lw.local_weights(faces, triangles, 3, rng=rng, sharpen=4.0)

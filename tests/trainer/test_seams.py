@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tests.toy import sphere
+from tests.trainer.faces import two_halves
 from trainer.mesh.topology import mirror_map, polygon_edges, triangulate, umbrella_laplacian
 from trainer.weights.seams import Seams, moved_borders, seam_matrix, seam_weights
 
@@ -11,11 +12,7 @@ from trainer.weights.seams import Seams, moved_borders, seam_matrix, seam_weight
 def ball():
     """A ball whose upper and lower half vary on their own, smoothly; faces [S, N, 3], mean, triangles, edges."""
     mean, sizes, corners = sphere(24, 48)
-    rng = np.random.default_rng(0)
-    upper = 1 / (1 + np.exp(-mean[:, 2] / 15))
-    outwards = mean / np.linalg.norm(mean, axis=1, keepdims=True)
-    amounts = 5 * rng.normal(size=(200, 2))
-    faces = mean + (amounts @ np.stack([upper, 1 - upper]))[:, :, None] * outwards + 0.02 * rng.normal(size=mean.shape)
+    faces = two_halves(mean, 200, 0.02)
     return faces.astype(np.float32), faces.mean(axis=0), triangulate(sizes, corners), polygon_edges(sizes, corners)
 
 

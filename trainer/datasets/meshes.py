@@ -257,10 +257,11 @@ def _mean(faces: np.ndarray, train: np.ndarray, used: np.ndarray, names: Sequenc
             *(len(astray), len(faces), names[astray[0]], turned[astray[0]]),
         )
     alike = np.setdiff1d(train, astray)
+    alike = alike if len(alike) else [0]
     pose = np.zeros(mean.shape)
-    for index in alike if len(alike) else [0]:
+    for index in alike:
         pose += faces[index] - faces[index, used].mean(axis=0, dtype=np.float64)
-    return align_rigidly(mean[None], pose / max(len(alike), 1), used=used)[0].astype(np.float64)
+    return align_rigidly(mean[None], pose / len(alike), used=used)[0].astype(np.float64)
 
 
 def _warn_of_sizes(sizes: Sequence[float], names: Sequence[str]) -> None:

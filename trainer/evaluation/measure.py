@@ -142,7 +142,7 @@ def measure(decoder: Decoder, bed: TestBed, regions: Regions) -> tuple[list[Meas
     ):
         measures.append(realism_at(name, decoder, bed, of_train, of_test))
     if model.preset == "local":
-        measures += _fitted_swaps(decoder, bed, regions, (train_codes, train_swaps), (codes, one_swap))
+        measures += _fitted_swaps(decoder, bed, regions, (train_codes, train_swaps), (codes, one_swap), decoded)
     drawn = in_blocks(decoder.decode, samples)
     drawn_scores = in_blocks(bed.scores, drawn)
     measures.append(metrics.nearest_neighbour_accuracy("nearest_samples", drawn_scores, bed.test_scores))
@@ -162,11 +162,14 @@ def measure(decoder: Decoder, bed: TestBed, regions: Regions) -> tuple[list[Meas
     return measures, facts
 
 
-def _fitted_swaps(decoder: Decoder, bed: TestBed, regions: Regions, of_train: tuple, of_test: tuple) -> list[Measure]:
+def _fitted_swaps(
+    decoder: Decoder, bed: TestBed, regions: Regions, of_train: tuple, of_test: tuple, decoded: np.ndarray
+) -> list[Measure]:
     """What becomes of one-part swaps when the other parts are fitted to the one that came.
 
     Args:
         of_train, of_test: codes [n, D] of training and of test faces, and the donor table of the swaps [n, K].
+        decoded: what the codes of the test faces decode to, [n, N, 3].
     """
     harmoniser = Harmoniser(decoder.model)
     train, swapped = (mixing.mix_codes(decoder.model, *faces) for faces in (of_train, of_test))
@@ -174,13 +177,13 @@ def _fitted_swaps(decoder: Decoder, bed: TestBed, regions: Regions, of_train: tu
         harmonised(harmoniser, mixes, donors, FITTED, holds=True)
         for mixes, (_, donors) in ((train, of_train), (swapped, of_test))
     )
-    codes, donors = of_test
-    own, plain, made = (in_blocks(decoder.decode, rows) for rows in (codes, swapped, fitted))
+    donors = of_test[1]
+    plain, made = (in_blocks(decoder.decode, rows) for rows in (swapped, fitted))
     came = donors != np.arange(len(donors))[:, None]
     sums = np.zeros((*donors.shape, 2))
     for part in range(donors.shape[1]):
         wanted = bed.test[donors[:, part]] - bed.test
-        sums[:, part] = metrics.transfer_sums(made - own, wanted, regions.core == part) * came[:, part, None]
+        sums[:, part] = metrics.transfer_sums(made - decoded, wanted, regions.core == part) * came[:, part, None]
     return [
         realism_at("told_fitted", decoder, bed, train, fitted),
         metrics.fitted_transfer(sums),

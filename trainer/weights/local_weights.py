@@ -101,7 +101,6 @@ def local_weights(
     used = np.flatnonzero(deviation.any(axis=1))
     if len(used) < len(deviation):
         deviation = deviation[used]
-    pieces = connected_components(triangle_edges(triangles), len(mean)).max() + 1
     for attempt in range(STARTS):
         factors = sparse_nmf(
             deviation,
@@ -121,7 +120,7 @@ def local_weights(
             break
         if attempt < STARTS - 1:
             log.info("Not every part is the strongest somewhere; once more, from another start.")
-    _require_all(label, parts, sparse_factor, pieces)
+    _require_all(label, parts, sparse_factor, triangles)
     del deviation
     if one_place:
         share = keep_main_places(share, mean, triangles, vote)
@@ -140,14 +139,15 @@ def local_weights(
     weights = partition_of_unity(weights)
     if image is not None and (alike := symmetric_weights(weights.T, image)) is not None:
         weights = alike.T
-    _require_all(weights.argmax(axis=1), parts, sparse_factor, pieces)
+    _require_all(weights.argmax(axis=1), parts, sparse_factor, triangles)
     height = weights.T @ mean[:, 2] / weights.sum(axis=0)
     return np.ascontiguousarray(weights[:, np.argsort(-height, kind="stable")].T, dtype=np.float32)
 
 
-def _require_all(strongest: np.ndarray, parts: int, sparse_factor: str, pieces: int) -> None:
+def _require_all(strongest: np.ndarray, parts: int, sparse_factor: str, triangles: np.ndarray) -> None:
     if missing := parts - len(np.unique(strongest)):
         ways = "or another sparsity" if sparse_factor == "W" else "another sparsity, or sparsity on the vertices (W)"
+        pieces = len(np.unique(connected_components(triangle_edges(triangles), triangles.max() + 1)[triangles]))
         merge = f" Or merge the mesh by distance: it is in {pieces} pieces." if pieces > MANY_PIECES else ""
         raise LwaeError(f"{missing} of {parts} parts are nowhere the strongest; ask for fewer parts, {ways}.{merge}")
 
@@ -242,19 +242,18 @@ def pieces_of(label: np.ndarray, triangles: np.ndarray, mean: np.ndarray) -> np.
     edges = triangle_edges(triangles)
     inside = (label[edges[:, 0]] == label[edges[:, 1]]) & (label[edges[:, 0]] >= 0)
     piece = connected_components(edges[inside], count)
-    opposite = nearest_opposite(mean, triangles)
+    opposite = nearest_opposite(mean, triangles, edges)
     paired = np.flatnonzero(opposite >= 0)
     paired = paired[(label[paired] == label[opposite[paired]]) & (label[paired] >= 0)]
     sizes = np.bincount(piece)
-    total = len(sizes)
-    shape = (total, total)
-    falls = sp.coo_matrix((np.ones(len(paired)), (piece[paired], piece[opposite[paired]])), shape=shape).tocsr()
+    pairs = (np.ones(len(paired)), (piece[paired], piece[opposite[paired]]))
+    falls = sp.csr_matrix(pairs, shape=(len(sizes), len(sizes)))
     half = sp.diags(1 / np.maximum(sizes, 1)) @ falls >= 0.5
     _, joined = csgraph.connected_components(half.multiply(half.T), directed=False)
     return np.where(label >= 0, joined[piece], -1)
 
 
-def nearest_opposite(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def nearest_opposite(mean: np.ndarray, triangles: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """The vertex nearest to each one's mirror image, int64 [N]; -1 where none is nearer than an edge's length or, where
     edges are short, 1 % of the largest extent.
 
@@ -263,7 +262,6 @@ def nearest_opposite(mean: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """
     area = vertex_areas(mean, triangles)
     middle = float(area @ mean[:, 0] / max(area.sum(), 1e-30))
-    edges = triangle_edges(triangles)
     lengths = np.linalg.norm(mean[edges[:, 0]] - mean[edges[:, 1]], axis=1)
     longest = np.full(len(mean), 0.01 * np.ptp(mean, axis=0).max())
     np.maximum.at(longest, edges, lengths[:, None])

@@ -24,6 +24,7 @@ PLATEAU, REACH = 3.0, 9.0  # mm around a point that move as it does, and from wh
 GRID = 96  # Cells across an eyeball, and one around it that holds nothing.
 PASSES = 6
 BLOCK = 64  # Watched points whose distances from the skin are in memory together.
+PAIRS = 1 << 18  # of a triangle and a point that are in memory together
 # Points on each triangle: corners and middles of its sides.
 POINTS = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (0.5, 0.5, 0), (0, 0.5, 0.5), (0.5, 0, 0.5)])
 
@@ -120,17 +121,23 @@ def front_height(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
     order = np.argsort(points[:, 0], kind="stable")
     along, up = points[order].T
     first, end = np.searchsorted(along, lows[:, 0], "left"), np.searchsorted(along, highs[:, 0], "right")
-    for (a, b, c), low, high, start, stop in zip(corners, lows[:, 1], highs[:, 1], first, end, strict=True):
-        near = order[start:stop][(up[start:stop] >= low) & (up[start:stop] <= high)]
-        twice = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-        if not len(near) or abs(twice) < 1e-9:
-            continue
-        p = points[near] - a[:2]
-        u = (p[:, 0] * (c[1] - a[1]) - p[:, 1] * (c[0] - a[0])) / twice
-        v = (p[:, 1] * (b[0] - a[0]) - p[:, 0] * (b[1] - a[1])) / twice
-        inside = (u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9)
-        here = near[inside]
-        height[here] = np.minimum(height[here], a[2] + u[inside] * (b[2] - a[2]) + v[inside] * (c[2] - a[2]))
+    ends = np.cumsum(end - first)
+    for number in range(0, int(ends[-1]) if len(ends) else 0, PAIRS):
+        # Pairs of a triangle and a place that is beside it along x.
+        pairs = np.arange(number, min(number + PAIRS, ends[-1]))
+        triangle = np.searchsorted(ends, pairs, "right")
+        place = end[triangle] - (ends[triangle] - pairs)
+        near = (up[place] >= lows[triangle, 1]) & (up[place] <= highs[triangle, 1])
+        triangle, place = triangle[near], order[place[near]]
+        a, (to_b, to_c) = corners[triangle, 0], (corners[triangle, n] - corners[triangle, 0] for n in (1, 2))
+        twice = to_b[:, 0] * to_c[:, 1] - to_b[:, 1] * to_c[:, 0]
+        p = points[place] - a[:, :2]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = (p[:, 0] * to_c[:, 1] - p[:, 1] * to_c[:, 0]) / twice
+            v = (p[:, 1] * to_b[:, 0] - p[:, 0] * to_b[:, 1]) / twice
+        inside = (np.abs(twice) >= 1e-9) & (u >= -1e-9) & (v >= -1e-9) & (u + v <= 1 + 1e-9)
+        found = a[inside, 2] + u[inside] * to_b[inside, 2] + v[inside] * to_c[inside, 2]
+        np.minimum.at(height, place[inside], found)
     return height
 
 

@@ -294,7 +294,7 @@ def check_model(model: FaceModel) -> None:
         raise LwaeError("it or one of its parts has no name.")
     names = [*model.part_names, *(control.name for control in model.controls), *model.expressions.names]
     for text in (model.name, model.header.get("licence", ""), *names):
-        _require_label(text)
+        require_label(text)
     if any("," in name for name in model.part_names):  # Command lines list parts.
         raise LwaeError("the name of a part has a comma.")
     if (model.polygon_sizes < 3).any() or model.polygon_sizes.sum(dtype=np.int64) != corners:
@@ -324,7 +324,7 @@ def check_model(model: FaceModel) -> None:
     _check_faces(model)
 
 
-def _require_label(text: str) -> None:
+def require_label(text: str) -> None:
     """LwaeError unless it is text of one line, which terminals, tables and Blender's names take."""
     if not isinstance(text, str) or UNSHOWABLE.search(text):
         raise LwaeError(f"{reprlib.repr(text)} is no name or licence: control characters and line breaks are in none.")

@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from backend.errors import LwaeError
-from backend.lwae_file import check_model, load_model, save_model
+from backend.lwae_file import check_model, load_model, require_label, save_model
 from backend.model import FaceModel
 
 from .datasets.expression_set import load_expressions
@@ -25,8 +25,10 @@ def export_run(path: Path, out: Path, name: str | None = None) -> FaceModel:
     and the data set's expressions, and read it back.
 
     Raises:
-        LwaeError: when the run is not trained, or the file cannot be written.
+        LwaeError: when the run is not trained, the name is not one, or the file cannot be written.
     """
+    if name:
+        require_label(name)
     run = open_run(path)
     model = run.trained_model()
     model = dataclasses.replace(model, expressions=load_expressions(run.data, model.mean, model.skin))

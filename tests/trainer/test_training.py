@@ -159,6 +159,9 @@ def test_the_residual_starts_at_zero(data, tmp_path):
 def test_export_is_a_complete_model(preset, data, tmp_path):
     run = create_run(tmp_path / "run", data, preset, SMALL[preset] | {"epochs": 1})
     training.train(run)
+    with pytest.raises(LwaeError, match="^'a.nb' is no name"):
+        export_run(run.path, tmp_path / "model.lwae", "a\nb")
+    assert not (tmp_path / "model.lwae").exists()
     export_run(run.path, tmp_path / "model.lwae", "bumpy")
     model = load_model(tmp_path / "model.lwae")
     assert model.name == "bumpy" and model.part_names == ["top", "middle", "bottom"]

@@ -204,11 +204,12 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
         return Trouble("MODE", "Switch to Object Mode to shape this face.")
     if not writer.topology_matches(mesh, model.polygon_sizes, model.polygon_vertices, model.vertex_count):
         have, want = len(mesh.vertices), model.vertex_count
-        polygons = "other polygons than the model, as when Object > Apply mirrors it"
-        what = f"{have:,} vertices instead of {want:,}" if have != want else polygons
-        return Trouble(
-            "TOPOLOGY", f"This mesh was edited and has {what}. Undo that edit, or apply it to keep a plain mesh."
-        )
+        if have != want:
+            said = f"{have:,} vertices instead of {want:,}. Undo that edit, or apply it to keep a plain mesh."
+        else:
+            said = "other polygons than the model: mirrored, triangulated or sorted ones. Undo that edit, or press "
+            said += "Apply Face, then Make Editable Face for new sliders."
+        return Trouble("TOPOLOGY", f"This mesh was edited and has {said}")
     if not is_complete(state, model):
         return Trouble("SLIDERS", "This face has sliders of an older model. Update them: the face keeps its shape.")
     if state.stamp and writer.stamp(mesh) != state.stamp:

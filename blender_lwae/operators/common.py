@@ -34,6 +34,12 @@ def all_selected_faces(context: bpy.types.Context) -> list[bpy.types.Mesh]:
     return list(dict.fromkeys(item.data for item in objects if item is not None and face.is_face(item.data)))
 
 
+def shown_name(context: bpy.types.Context, mesh: bpy.types.Mesh) -> str:
+    """What people call a face: the name of the active or a selected object that shows it."""
+    objects = (context.object, *context.selected_objects)
+    return next((item.name for item in objects if item is not None and item.data == mesh), mesh.name)
+
+
 def selected_faces(context: bpy.types.Context) -> list[bpy.types.Mesh]:
     """Those of them that can be written."""
     return [mesh for mesh in all_selected_faces(context) if not why_not(mesh)]
@@ -60,9 +66,16 @@ def poll_face(cls, context: bpy.types.Context) -> bool:
     if not poll_any_face(cls, context):
         return False
     if active_face(context).library:
-        cls.poll_message_set("This face is linked from another file. Make it local or override it first.")
+        cls.poll_message_set(linked_sentence(context))
         return False
     return True
+
+
+def linked_sentence(context: bpy.types.Context) -> str:
+    """What to do about the active face, whose mesh is linked."""
+    if context.object.override_library:
+        return "The object is an override, but its mesh is still linked: override that too, or use Make Face Local."
+    return "This face is linked from another file. Make it local or override it first."
 
 
 def poll_own_data(cls, mesh: bpy.types.Mesh) -> bool:
@@ -153,18 +166,18 @@ def change(
         operator.report({"ERROR"}, str(error))
         return {"CANCELLED"}
     if not paths:
-        operator.report({"WARNING"}, f"{mesh.name} stays as it is: what you chose is locked")
+        operator.report({"WARNING"}, f"{shown_name(context, mesh)} stays as it is: what you chose is locked")
         return {"CANCELLED"}
-    keyed = animation.auto_key(context, mesh, paths)
+    keyed, what = animation.auto_key(context, mesh, paths), f"sliders of {shown_name(context, mesh)}"
     sync.follow(mesh)
     if keyed and mesh.lwae.rest != rest and animation.is_keyed_elsewhere(mesh, context.scene.frame_current_final):
         operator.report(
             {"WARNING"},
-            f"Keyed {keyed} sliders of {mesh.name}, but its other keyframes show another face now: sliders do not hold "
+            f"Keyed {_counted(keyed, what)}, but its other keyframes show another face now: sliders do not hold "
             "all of a person. To go from one person to another, mix in a donor and key its amounts",
         )
     else:
-        say_animated(operator, mesh, paths, keyed, f"sliders of {mesh.name}")
+        say_animated(operator, mesh, paths, keyed, what)
     return {"FINISHED"}
 
 
@@ -185,7 +198,7 @@ def change_selected(
     for number, mesh in enumerate(all_selected_faces(context)):
         why = why_not(mesh)
         if why:
-            stayed.append(f"{mesh.name} ({why})")
+            stayed.append(f"{shown_name(context, mesh)} ({why})")
         else:
             done |= change(operator, context, mesh, partial(set_sliders, mesh, number))
     _say_stayed(operator, stayed)
@@ -201,8 +214,7 @@ def selected_owners(operator: bpy.types.Operator, context: bpy.types.Context) ->
     for mesh in list(owners):
         why = "an override" if mesh.override_library else why_not(mesh)
         if why:
-            stayed.append(f"{mesh.name} ({why})")
-            del owners[mesh]
+            stayed.append(f"{owners.pop(mesh).name} ({why})")
     _say_stayed(operator, stayed)
     return list(owners.values())
 
@@ -225,8 +237,12 @@ def say_animated(
     """
     overruled = len(animation.animated_paths(data).intersection(paths))
     if keyed:
-        operator.report({"INFO"}, f"Keyed {keyed} {what}")
+        operator.report({"INFO"}, f"Keyed {_counted(keyed, what)}")
     elif overruled:
-        operator.report(
-            {"WARNING"}, f"{overruled} {what} are animated: their keyframes or drivers win on the next frame"
-        )
+        are = "is animated: its" if overruled == 1 else "are animated: their"
+        operator.report({"WARNING"}, f"{_counted(overruled, what)} {are} keyframes or drivers win on the next frame")
+
+
+def _counted(count: int, what: str) -> str:
+    """3 "sliders of Face", or one of them."""
+    return f"{count} {what.replace('s of ', ' of ', 1) if count == 1 else what}"

@@ -44,7 +44,8 @@ class LWAE_OT_keep_edit(bpy.types.Operator):
         shown = shape.shape(mesh, face.model_of(mesh), face.applied_values(mesh.lwae)) / np.float32(MM_PER_METRE)
         edit = writer.read_positions(mesh) - shown
         if not np.isfinite(edit).all():
-            self.report({"ERROR"}, f"Some vertices of {mesh.name} are nowhere (NaN or infinite). Use Overwrite Edit")
+            name = context.object.name
+            self.report({"ERROR"}, f"Some vertices of {name} are nowhere (NaN or infinite). Use Overwrite Edit")
             return {"CANCELLED"}
         face.store_offset(mesh, edit)
         sync.write(mesh)

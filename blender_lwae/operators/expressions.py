@@ -69,7 +69,7 @@ class LWAE_OT_add_expressions(bpy.types.Operator):
             try:
                 made += len(expressions.add_keys(item, chosen, self.rebuild))
             except LwaeError as error:
-                refused.append(f"{item.data.name}: {error}")
+                refused.append(f"{item.name}: {error}")
         if refused:
             self.report({"WARNING" if made else "ERROR"}, " ".join(refused))
         elif not made:
@@ -109,7 +109,7 @@ class LWAE_OT_relax_expressions(bpy.types.Operator):
             key.value = 0.0
         paths = [key.path_from_id("value") for key in keys]
         keyed = animation.auto_key(context, mesh.shape_keys, paths)
-        say_animated(self, mesh.shape_keys, paths, keyed, f"expressions of {mesh.name}")
+        say_animated(self, mesh.shape_keys, paths, keyed, f"expressions of {context.object.name}")
         return {"FINISHED"}
 
 

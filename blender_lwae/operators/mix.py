@@ -73,7 +73,7 @@ class LWAE_OT_add_donors(bpy.types.Operator):
         sync.follow(mesh)
         names = [donor.name for donor in mesh.lwae.donors]
         listed = ", ".join(names) if len(names) <= NAMED else f"{len(names)} faces"
-        self.report({"INFO"}, f"Donors of {mesh.name}: {listed}")
+        self.report({"INFO"}, f"Donors of {context.object.name}: {listed}")
         return {"FINISHED"}
 
 
@@ -272,7 +272,7 @@ class LWAE_OT_bake_mix(bpy.types.Operator):
         animated = any(path.startswith("lwae.donors[") for path in animation.animated_paths(mesh))
         result = change(self, context, mesh, partial(mix.bake, mesh))
         if animated and result == {"FINISHED"}:
-            self.report({"WARNING"}, f"The mix of {mesh.name} was animated; it is now what this frame shows")
+            self.report({"WARNING"}, f"The mix of {context.object.name} was animated; it is now what this frame shows")
         return result
 
 

@@ -39,8 +39,8 @@ symmetry and sliders that are gone"""
             values = "1 value" if lost == 1 else f"{lost} values"
             self.report(
                 {"WARNING"},
-                f"Animation of {values} is gone (donors, symmetry, sliders that are no more); {mesh.name} is now what "
-                "this frame showed of them",
+                f"Animation of {values} is gone (donors, symmetry, sliders that are no more); {context.object.name} is "
+                "now what this frame showed of them",
             )
         if readers:
             self.report({"WARNING"}, f"Set drivers anew that read sliders that are gone ({readers})")

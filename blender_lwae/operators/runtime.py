@@ -180,6 +180,13 @@ class LWAE_OT_show_preferences(bpy.types.Operator):
     bl_label = "Face Preferences"
     bl_options = {"REGISTER"}
 
+    @classmethod
+    def poll(cls, context):
+        if context.window is None:
+            cls.poll_message_set("There is no window to show preferences in.")
+            return False
+        return True
+
     def execute(self, _context):
         return bpy.ops.preferences.addon_show(module=__package__.rpartition(".")[0])
 

@@ -248,7 +248,7 @@ class LWAE_OT_close_gallery(bpy.types.Operator):
         if not poll_any_face(cls, context):
             return False
         if gallery.of(active_face(context)) is None:
-            cls.poll_message_set("There is no gallery of this face. Make one with Faces Like This.")
+            cls.poll_message_set("There is no gallery of this face. Make one with More Like This.")
             return False
         return True
 

@@ -6,7 +6,7 @@ import bpy
 from .. import face, models
 from ..backend.errors import LwaeError
 from ..operators.add_face import draw_button
-from ..operators.common import active_face
+from ..operators.common import active_face, linked_sentence
 from .common import FacesTab, draw_message
 
 
@@ -22,7 +22,7 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
             return
         trouble = face.trouble_seen(mesh)
         if mesh.library:
-            draw_message(layout, context, "Linked from another file. Make it local or override it.", "LINKED")
+            draw_message(layout, context, linked_sentence(context), "LINKED")
             layout.operator("lwae.make_local", icon="FILE_BLEND")
         elif trouble is not None:
             self.draw_trouble(context, mesh, trouble)

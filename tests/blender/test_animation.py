@@ -214,6 +214,16 @@ def test_animation_wins_and_that_is_said(keyed, addon):
     assert np.allclose(positions(keyed.data), at(keyed.data, 2), atol=1e-7)
 
 
+def test_one_animated_slider_is_one(keyed, addon):
+    common, said = addon("operators.common"), []
+    operator = SimpleNamespace(report=lambda _kind, sentence: said.append(sentence))
+    keyed.name = "Hero"
+    common.change(operator, bpy.context, keyed.data, lambda: [slider_path()])
+    common.say_animated(operator, keyed.data, [], 2, "expressions of Hero")
+    lost = "1 slider of Hero is animated: its keyframes or drivers win on the next frame"
+    assert said == [lost, "Keyed 2 expressions of Hero"]
+
+
 def test_a_slider_with_keys_can_be_dragged_until_the_frame_changes(keyed):
     bpy.context.scene.frame_set(11)
     slide(keyed.data, -1)

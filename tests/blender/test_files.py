@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Undo, copies, and the way of a face through files."""
 
+from types import SimpleNamespace
+
 import addon_utils
 import bpy
 import numpy as np
@@ -184,6 +186,17 @@ def override(path):
     bpy.context.view_layer.objects.active = face
     bpy.context.view_layer.update()
     return face
+
+
+def test_an_override_of_the_object_alone_is_told_what_is_missing(library, addon):
+    face = load_face(library, link=True).override_create(remap_local_usages=True)
+    bpy.context.view_layer.objects.active = face
+    said = []
+    common, cls = addon("operators.common"), SimpleNamespace(poll_message_set=said.append)
+    assert not common.poll_face(cls, bpy.context)
+    wanted = "its mesh is still linked: override that too, or use Make Face Local."
+    assert said == [f"The object is an override, but {wanted}"]
+    assert bpy.ops.lwae.make_local() == {"FINISHED"} and common.poll_face(cls, bpy.context)
 
 
 def test_overridden_face_has_sliders_of_its_own(library, addon, tmp_path):

@@ -89,6 +89,18 @@ def test_operators_have_tooltips_and_undo():
         assert ("UNDO" in getattr(bpy.ops.lwae, name).bl_options) != (name in CHANGE_NOTHING), name
 
 
+def test_the_search_finds_commands_in_a_menu(addon):
+    """F3 looks through menus, and these must be commands that need nothing but the selection."""
+    menu = addon("menu")
+    names = [name for group in menu.COMMANDS for name in group]
+    assert len(names) == len(set(names)) > 20
+    for name in names:
+        operator = getattr(bpy.ops.lwae, name).get_rna_type()
+        assert not any(prop.is_required for prop in operator.properties), name
+    drawn = bpy.types.VIEW3D_MT_object.draw._draw_funcs
+    assert menu.menu in drawn
+
+
 def test_english_in_every_language(addon):
     """Blender's catalogue would translate labels that it knows by chance, and only those."""
     context = addon("english").CONTEXT

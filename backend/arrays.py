@@ -3,17 +3,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 
 from .errors import LwaeError
 
+
+def _errors_of_compressors() -> Iterator[type[Exception]]:
+    """Of those that this Python has, and its `zipfile` uses."""
+    for module, name in (("lzma", "LZMAError"), ("compression.zstd", "ZstdError")):
+        with contextlib.suppress(ImportError):
+            yield getattr(importlib.import_module(module), name)
+
+
 # What reading a zip of arrays, or JSON, raises when bits of it are wrong.
 UNREADABLE = (
+    *_errors_of_compressors(),
     zipfile.BadZipFile,
     zlib.error,
     struct.error,

@@ -65,9 +65,15 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     When anything fails, `path` is as it was and the file beside it is gone.
 
     Raises:
-        LwaeError: when `path` has no name, or the system refuses (no space, no permission, no such folder).
+        LwaeError: when `path` has no name or is a device or a pipe, or the system refuses (no space, no permission, no
+            such folder).
     """
     path = Path(path)
+    # By `os.path`, which asks without raising.
+    if os.path.islink(path):
+        path = Path(os.path.realpath(path))  # What a link points to is replaced, not the link.
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise LwaeError(f"Cannot write {path}: it is a device or a pipe; name a file.")
     beside = _beside(path)
     try:
         with refusals(path):

@@ -33,6 +33,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _show(text: object) -> None:
+    """Print a result, once all that a command writes is written.
+
+    Raises:
+        LwaeError: when it cannot be shown; where nobody reads on, as behind `| head`, that is no error.
+    """
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # What is left would fail at exit once more.
+        if not isinstance(error, BrokenPipeError):
+            raise LwaeError(f"The result is written, but cannot be shown: {error.strerror}.") from error
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trainer", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -182,17 +196,17 @@ def _scale(text: str) -> str | float:
     return text if text in ("units", "free") else float(text)
 
 
-def _say(dataset: Dataset, out: Path) -> None:
-    print(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {out}")
+def _show_size(dataset: Dataset, out: Path) -> None:
+    _show(f"{len(dataset.vertices)} faces of {dataset.vertex_count} vertices in {out}")
     if len(dataset.test) < 2:
-        print("They can be trained on, but `evaluate` mixes test faces and needs 14 faces at least, better hundreds.")
+        _show("They can be trained on, but `evaluate` mixes test faces and needs 14 faces at least, better hundreds.")
 
 
 def _prepare_anny(options: argparse.Namespace) -> None:
     from .datasets.anny import prepare_anny
 
     dataset = prepare_anny(options.out, options.count, options.seed, options.expressions)
-    _say(dataset, options.out)
+    _show_size(dataset, options.out)
 
 
 def _prepare_meshes(options: argparse.Namespace) -> None:
@@ -200,7 +214,7 @@ def _prepare_meshes(options: argparse.Namespace) -> None:
 
     names = ("units", "up", "front", "align", "seed", "licence", "name")
     dataset = prepare_meshes(options.source, options.out, **{name: getattr(options, name) for name in names})
-    _say(dataset, options.out)
+    _show_size(dataset, options.out)
 
 
 def _prepare_ict_facekit(options: argparse.Namespace) -> None:
@@ -208,7 +222,7 @@ def _prepare_ict_facekit(options: argparse.Namespace) -> None:
 
     names = ("count", "seed", "region", "expressions")
     dataset = prepare_ict_facekit(options.source, options.out, **{name: getattr(options, name) for name in names})
-    _say(dataset, options.out)
+    _show_size(dataset, options.out)
 
 
 def _prepare_aflw2000(options: argparse.Namespace) -> None:
@@ -216,7 +230,7 @@ def _prepare_aflw2000(options: argparse.Namespace) -> None:
 
     sources = options.aflw, options.bfm, options.exp
     dataset = prepare_aflw2000(*sources, options.out, neutral=options.neutral, seed=options.seed)
-    _say(dataset, options.out)
+    _show_size(dataset, options.out)
 
 
 def _weights(options: argparse.Namespace) -> None:
@@ -228,7 +242,7 @@ def _weights(options: argparse.Namespace) -> None:
     changed = [f"--{name.replace('_', '-')} {value}" for name, value in values.items() if value != usual[name]]
     changed = [text.replace("--normalise False", "--no-normalise") for text in changed]
     command = " ".join(["python -m trainer weights DATA --parts", str(options.parts), *changed])
-    print(find_parts(options.data, options.parts, command=command, **values))
+    _show(find_parts(options.data, options.parts, command=command, **values))
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -282,7 +296,7 @@ def _train_in(options: argparse.Namespace, processes) -> int:
     if not train(run, options.device, options.precision, options.graph):
         return 130
     if processes.leads:
-        print(f"trained; next: python -m trainer evaluate {run.path}")
+        _show(f"trained; next: python -m trainer evaluate {run.path}")
     return 0
 
 
@@ -303,20 +317,22 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.out and (options.out.is_dir() or not options.out.parent.is_dir()):
         raise LwaeError(f"{options.out} cannot be written; name a file in a folder that exists with --out.")
     results = evaluate_runs(options.paths, options.seed, options.seeds)
-    print(format_table(results))  # First, so that a full disk does not lose it.
-    write_results(results, options.paths[0], options.out)
+    try:
+        write_results(results, options.paths[0], options.out)
+    finally:
+        _show(format_table(results))  # A full disk does not lose it.
 
 
 def _realism(options: argparse.Namespace) -> None:
     from .evaluation.realism_curve import format_curve, realism_of_run
 
-    print(format_curve(realism_of_run(options.path, options.seed)))
+    _show(format_curve(realism_of_run(options.path, options.seed)))
 
 
 def _report(options: argparse.Namespace) -> None:
     from .report.report_run import report_run
 
-    print(report_run(options.path, options.out))
+    _show(report_run(options.path, options.out))
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -324,16 +340,16 @@ def _export(options: argparse.Namespace) -> None:
 
     model = export_run(options.path, options.out, options.name)
     size = options.out.stat().st_size / 1e6
-    print(f"{options.out}: {model.name}, {model.vertex_count} vertices, {model.part_count} parts, {size:.1f} MB")
+    _show(f"{options.out}: {model.name}, {model.vertex_count} vertices, {model.part_count} parts, {size:.1f} MB")
 
 
 def _encode(options: argparse.Namespace) -> None:
     from .encode_file import encode_file
 
-    print(encode_file(options.model, options.mesh, options.out, options.scale, options.robust))
+    _show(encode_file(options.model, options.mesh, options.out, options.scale, options.robust))
 
 
 def _fit(options: argparse.Namespace) -> None:
     from .fit_file import fit_file
 
-    print(fit_file(options.model, options.mesh, options.out, options.scale, options.ply))
+    _show(fit_file(options.model, options.mesh, options.out, options.scale, options.ply))

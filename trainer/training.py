@@ -8,6 +8,7 @@ import io
 import logging
 import math
 import signal
+import sys
 import time
 
 import numpy as np
@@ -133,7 +134,8 @@ def _train(run: Run, device: str, stopped: list[int], processes: Team, graph: bo
     saved_at = -math.inf  # The first epoch is kept too.
     done = state["epoch"] * batches + state["batch"]
     log.info("Training %s from epoch %d to %d; Ctrl-C keeps a checkpoint.", run.path, state["epoch"], config["epochs"])
-    with tqdm(total=total_steps, initial=done, unit="step", disable=None if processes.leads else True) as bar:
+    hidden = None if processes.leads and sys.stderr is not None else True  # None: where no terminal is
+    with tqdm(total=total_steps, initial=done, unit="step", disable=hidden) as bar:
         while state["epoch"] < config["epochs"]:
             rng = np.random.default_rng([config["seed"], state["epoch"]])
             order = rng.permutation(dataset.train)

@@ -11,6 +11,7 @@ import bpy
 import numpy as np
 
 from ..backend.errors import LwaeError
+from ..backend.files import refusals
 from ..backend.model import FaceModel
 from .stage import Stage
 
@@ -47,7 +48,8 @@ class Exporter:
             with self._stage.active():
                 getattr(self, f"_export_{self._kind}")(str(unfinished))
         except RuntimeError as error:
-            raise LwaeError(f"Cannot write {path}: {last_line(error)}") from error
+            with refusals(path):
+                raise OSError(last_line(error)) from error
         if not unfinished.is_file() or not getattr(self, f"_whole_{self._kind}")(unfinished):
             raise LwaeError(f"Cannot write {path}: Blender's exporter left it unfinished; is the disk full?")
         for extra in (unfinished.with_suffix(".mtl"), unfinished):

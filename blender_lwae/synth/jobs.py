@@ -17,7 +17,7 @@ from ..backend.errors import LwaeError
 # What `blender --command lwae` does, but also where the add-on was enabled only just now, and in the `bpy` module.
 COMMAND = """
 import os, sys
-import addon_utils
+import addon_utils, bpy
 arguments = sys.argv[sys.argv.index("--lwae") + 1 :]
 package = arguments.pop(0)
 if package + ".cli" not in sys.modules and addon_utils.enable(package) is None:
@@ -26,6 +26,10 @@ if package + ".cli" not in sys.modules and addon_utils.enable(package) is None:
 else:
     code = sys.modules[package + ".cli"].main(arguments)
 sys.stdout.flush(), sys.stderr.flush()
+try:
+    os.rmdir(bpy.app.tempdir)  # Which a Blender that ends by itself does.
+except OSError:
+    pass
 os._exit(code)
 """
 

@@ -69,6 +69,18 @@ def test_a_place_without_a_name_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_links_stay_links_and_pipes_stay_pipes(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "file")
+    with atomic_write(tmp_path / "link", "w") as stream:
+        stream.write("new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "deep" / "file").read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LwaeError, match="is a device or a pipe; name a file"), atomic_write(tmp_path / "pipe"):
+        pass
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_a_made_folder_goes_again_when_it_stays_empty(tmp_path):
     deep = tmp_path / "a" / "b"
     for name in ("", "kept"):

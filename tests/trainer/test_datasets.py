@@ -703,6 +703,28 @@ def test_an_npz_with_a_damaged_directory(place, heads, tmp_path):
         assert f"{heads / 'face7.npz'} cannot be read as NPZ" in str(error)
 
 
+@pytest.mark.parametrize("name", ["vertices", "faces"])
+def test_an_npz_member_that_is_no_array(name, heads, tmp_path):
+    with zipfile.ZipFile(heads / "face7.npz", "w", zipfile.ZIP_LZMA) as archive:
+        if name != "vertices":
+            with archive.open("vertices.npy", "w") as stream:
+                np.lib.format.write_array(stream, HEAD)
+        archive.writestr(f"{name}.npy", b"x" * 20)
+    (heads / "face7.obj").unlink()
+    refused(heads, tmp_path / "out", "face7.npz", "cannot be read as NPZ")
+
+
+def test_an_lzma_member_that_is_damaged(heads, tmp_path):
+    with zipfile.ZipFile(heads / "face7.npz", "w", zipfile.ZIP_LZMA) as archive:
+        with archive.open("vertices.npy", "w") as stream:
+            np.lib.format.write_array(stream, HEAD)
+    data = bytearray((heads / "face7.npz").read_bytes())
+    data[60:200] = b"\xff" * 140
+    (heads / "face7.npz").write_bytes(data)
+    (heads / "face7.obj").unlink()
+    refused(heads, tmp_path / "out", "face7.npz", "cannot be read as NPZ")
+
+
 def test_the_first_face_does_not_keep_the_others(tmp_path):
     write_npz(tmp_path / "a.npz", {"vertices": make_faces(), "faces": triangulate(SIZES, CORNERS)})
     assert Correspondence(tmp_path / "a.npz", None).first.base is None

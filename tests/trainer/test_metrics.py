@@ -287,6 +287,16 @@ def test_classifiers_tell_only_what_differs(rng):
     assert metrics.realism("told", flat[:400], real, flat[400:], test, 0).values()["told"] > 95
 
 
+def test_ctrl_c_stops_a_classifier(rng, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sklearn.neural_network.MLPClassifier._backprop", interrupted)
+    faces = [rng.normal(size=(60, 3)) for _ in range(4)]
+    with pytest.raises(KeyboardInterrupt):
+        metrics.realism("told", *faces, 0)
+
+
 # Interpolation
 
 

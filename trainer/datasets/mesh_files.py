@@ -21,6 +21,7 @@ from backend.arrays import UNREADABLE
 from backend.errors import LwaeError
 
 from .dataset import Template
+from .npz_files import read_npz
 
 SUFFIXES = (".obj", ".ply", ".stl", ".npz")
 
@@ -373,9 +374,10 @@ def _read_stl(path: Path) -> tuple[np.ndarray, Template | None]:
 def _read_npz(path: Path) -> tuple[np.ndarray, Template | None]:
     if not zipfile.is_zipfile(path):
         raise ValueError("it is cut short or no npz")
-    with np.load(path, allow_pickle=False) as file:
-        wanted = ("vertices", "faces", "polygon_sizes", "polygon_vertices", "uv", "polygon_material")
-        arrays = {name: file[name] for name in wanted if name in file.files}
+    wanted = ("vertices", "faces", "polygon_sizes", "polygon_vertices", "uv", "polygon_material")
+    with zipfile.ZipFile(path) as archive:
+        there = {name.removesuffix(".npy") for name in archive.namelist()}
+    arrays = read_npz(path, [name for name in wanted if name in there])
     only_polygons = "vertices" not in arrays and "polygon_sizes" in arrays
     vertices = np.zeros((0, 0, 3)) if only_polygons else arrays["vertices"]
     vertices = vertices[None] if vertices.ndim == 2 else vertices

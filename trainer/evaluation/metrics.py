@@ -402,8 +402,12 @@ def realism(
     right: list[list[np.ndarray]] = [[], []]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("error", "Training interrupted")  # The perceptron would go on after Ctrl-C.
         for classifier in classifiers:
-            classifier.fit((inputs - centre) / spread, labels)
+            try:
+                classifier.fit((inputs - centre) / spread, labels)
+            except UserWarning as warning:
+                raise KeyboardInterrupt from warning
             for group, scores, label in zip(right, (test_made, test_real), (1, 0), strict=True):
                 group.append(classifier.predict((scores - centre) / spread) == label)
     made, real = (100.0 * np.stack(group, axis=1) for group in right)

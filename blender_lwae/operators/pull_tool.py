@@ -81,8 +81,10 @@ class LWAE_OT_pull_refused(bpy.types.Operator):
 def draw_settings(layout: bpy.types.UILayout, settings: LwaePullSettings) -> None:
     """The tool's settings, in its header and in the sidebar."""
     layout.prop(settings, "radius")
-    layout.prop(settings, "mirror")
-    layout.prop(settings, "part_only")
+    for name in ("mirror", "part_only"):
+        row = layout.row()
+        row.use_property_split = False  # For narrow sidebars.
+        row.prop(settings, name)
 
 
 class LWAE_WST_pull(bpy.types.WorkSpaceTool):

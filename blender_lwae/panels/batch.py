@@ -30,11 +30,17 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
         self.draw_files(column, settings)
         self.draw_computers(column, settings)
         column.prop(settings, "folder")
-        column.prop(settings, "opens_folder")
+        self.draw_checkbox(column, settings, "opens_folder")
         if batch.running is not None:
             self.draw_progress(batch.running)
         else:
             self.draw_buttons(context, settings)
+
+    @staticmethod
+    def draw_checkbox(layout, settings, name):
+        row = layout.row()
+        row.use_property_split = False  # For narrow sidebars.
+        row.prop(settings, name)
 
     def draw_what(self, layout, settings):
         row = layout.row()
@@ -68,7 +74,7 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
         row.enabled = settings.format != "glb"
         row.prop(settings, "unit")
         column = layout.column(align=True)
-        column.prop(settings, "portraits")
+        self.draw_checkbox(column, settings, "portraits")
         if settings.portraits:
             column.prop(settings, "size")
 

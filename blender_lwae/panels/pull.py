@@ -23,6 +23,7 @@ class LWAE_PT_pull(ActiveFaceTab, bpy.types.Panel):
         text = "Stop Pulling" if active else "Pull the Surface"
         row.operator("wm.tool_set_by_id", text=text, translate=False, icon="VIEW_PAN", depress=active).name = name
         layout.use_property_split = True
+        layout.use_property_decorate = False
         draw_settings(layout.column(), context.scene.lwae_pull)
 
 

@@ -32,6 +32,16 @@ def broken(sentence: str, width: float) -> list[str]:
     return lines
 
 
+def is_narrow(context: bpy.types.Context) -> bool:
+    """Whether the sidebar has no room for two fields side by side."""
+    return context.region.width < 230 * context.preferences.system.ui_scale
+
+
+def pair(layout: bpy.types.UILayout, context: bpy.types.Context) -> bpy.types.UILayout:
+    """For two fields: side by side, or one above the other where the sidebar is narrow."""
+    return layout.column(align=True) if is_narrow(context) else layout.row(align=True)
+
+
 class FacesTab:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"

@@ -7,7 +7,7 @@ from .. import face, models
 from ..backend.errors import LwaeError
 from ..operators.add_face import draw_button
 from ..operators.common import active_face, linked_sentence
-from .common import FacesTab, draw_message
+from .common import FacesTab, draw_message, pair
 
 
 class LWAE_PT_face(FacesTab, bpy.types.Panel):
@@ -36,10 +36,10 @@ class LWAE_PT_face(FacesTab, bpy.types.Panel):
         row.scale_y = 1.3
         row.operator("lwae.randomise_face", text="Randomise", translate=False, icon="FILE_REFRESH")
         row.operator("lwae.reset_face", text="", icon="LOOP_BACK")
-        row = layout.row(align=True)
-        row.enabled = trouble is None and not mesh.library
-        row.prop(state, "seed")
-        row.prop(state, "strength", slider=True)
+        fields = pair(layout, context)
+        fields.enabled = trouble is None and not mesh.library
+        fields.prop(state, "seed")
+        fields.prop(state, "strength", slider=True)
 
     def draw_add(self, context):
         layout = self.layout

@@ -6,7 +6,7 @@ import bpy
 from .. import face, mix
 from ..backend.mix import OWN, main_donors
 from ..operators.common import active_face
-from .common import ActiveFaceTab
+from .common import ActiveFaceTab, is_narrow, pair
 
 
 class LWAE_UL_donors(bpy.types.UIList):
@@ -100,7 +100,7 @@ class LWAE_PT_mix(ActiveFaceTab, bpy.types.Panel):
             amounts = mix.read_amounts(state)
             givers = main_donors(amounts).tolist()
             for part in range(len(state.parts)):
-                self.draw_part(body, state, part, givers[part], amounts[:, part])
+                self.draw_part(body, context, state, part, givers[part], amounts[:, part])
         elif 0 <= state.donor_index < len(state.donors):
             self.draw_donor(body, state, state.donors[state.donor_index])
         layout.operator("lwae.bake_mix", icon="CHECKMARK")
@@ -122,14 +122,14 @@ class LWAE_PT_mix(ActiveFaceTab, bpy.types.Panel):
         column.operator("lwae.refresh_donors", text="", icon="FILE_REFRESH")
 
     @staticmethod
-    def draw_part(layout, state, part, giver, amounts):
+    def draw_part(layout, context, state, part, giver, amounts):
         """Who gives a part, with a slider; where several do, a slider for each below."""
         split = layout.split(factor=0.38, align=True)
         name = split.row()
         name.label(text=state.parts[part].name.capitalize(), translate=False)
         if state.parts[part].locked:
             name.label(text="", icon="LOCKED")
-        right = split.row(align=True)
+        right = pair(split, context)
         right.context_pointer_set("lwae_part", state.parts[part])
         giving = [number for number, amount in enumerate(amounts) if amount]
         if not giving:
@@ -141,7 +141,7 @@ class LWAE_PT_mix(ActiveFaceTab, bpy.types.Panel):
         if len(giving) == 1:
             right.prop(state.donors[first].amounts[part], "value", text="", slider=True)
             return
-        below = layout.split(factor=0.38, align=True)
+        below = layout.split(factor=0.1 if is_narrow(context) else 0.38, align=True)
         below.label()
         column = below.column(align=True)
         for number in giving:

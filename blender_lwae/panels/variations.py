@@ -6,7 +6,7 @@ import bpy
 from .. import face, gallery, shape
 from ..backend.variations import COUNT
 from ..operators.common import active_face
-from .common import ActiveFaceTab
+from .common import ActiveFaceTab, pair
 
 COLUMNS = 3
 BLANK = bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items["BLANK1"].value
@@ -26,10 +26,10 @@ class LWAE_PT_variations(ActiveFaceTab, bpy.types.Panel):
         text = "Eight More" if found else "Eight Faces"
         row.operator("lwae.more_like_this", text=text, translate=False, icon="COMMUNITY")
         row.operator("lwae.close_gallery", text="", icon="X")
-        row = layout.row(align=True)
-        row.enabled = face.trouble_seen(mesh) is None and not mesh.library and bool(face.free_parts(mesh))
-        row.prop(mesh.lwae, "gallery_seed")
-        row.prop(mesh.lwae, "difference", slider=True)
+        fields = pair(layout, context)
+        fields.enabled = face.trouble_seen(mesh) is None and not mesh.library and bool(face.free_parts(mesh))
+        fields.prop(mesh.lwae, "gallery_seed")
+        fields.prop(mesh.lwae, "difference", slider=True)
         if found is not None:
             self.draw_gallery(context, mesh, found)
 

@@ -55,3 +55,12 @@ def test_a_message_asks_for_the_width_of_the_sidebar(addon, sidebar):
         assert [call.kwargs["icon"] for call in labels] == ["ERROR"] + ["BLANK1"] * (len(labels) - 1)
         drawn.append(len(labels))
     assert drawn[0] > drawn[1] > 1
+
+
+@pytest.mark.parametrize(("width", "way", "other"), [(204, "column", "row"), (292, "row", "column")])
+def test_two_fields_are_one_above_the_other_in_a_narrow_sidebar(new_face, sidebar, width, way, other):
+    new_face()
+    layout = MagicMock()
+    bpy.types.LWAE_PT_face.draw(SimpleNamespace(layout=layout), sidebar(width))
+    fields = [[call.args[1] for call in getattr(layout, kind)().prop.call_args_list] for kind in (way, other)]
+    assert fields == [["seed", "strength"], []]

@@ -7,14 +7,12 @@ import logging
 import math
 from pathlib import Path
 
-from backend.encode_mesh import UNITS
 from backend.errors import LwaeError
+from backend.fit_doubt import fit_doubt
 from backend.fit_mesh import MeshFit, Progress, fit_mesh
 from backend.lwae_file import load_model
 from backend.mesh_files import PlyFormat
-from backend.model import FaceModel
 from backend.numpy_decoder import NumpyDecoder
-from backend.plausibility import FACE_LIMITS, Plausibility
 from backend.polygons import triangulate
 
 from .datasets.mesh_files import SUFFIXES, read_mesh
@@ -22,8 +20,6 @@ from .face_facts import write_facts
 from .mesh.near_points import make_closest
 
 log = logging.getLogger(__name__)
-
-NEAR = 0.8  # mm from the mesh, which heads of other people than the model's are met to
 
 
 def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units", ply: Path | None = None) -> str:
@@ -54,7 +50,7 @@ def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units",
                 log.info("%3.0f %%  %s", 100 * step.share, said)
         else:
             fit = step
-    if doubt := _doubt(model, fit, scale):
+    if doubt := fit_doubt(model, fit, scale):
         log.warning("Look at this fit before you trust it: %s.", doubt)
     near = fit.distance
     measures = {
@@ -70,23 +66,6 @@ def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units",
         f"{out}: {near.chamfer:.2f} mm (symmetric Chamfer), {100 * near.coverage:.0f} % of the face seen, "
         f"with {fit.pose.scale:g} mm per unit"
     )
-
-
-def _doubt(model: FaceModel, fit: MeshFit, scale: str) -> str | None:
-    """Why a mesh may be no head, if so.
-
-    Distances alone do not tell: they are of what belongs together, and a model bends to a ball within 1 mm. But then it
-    is like nobody, and heads that are like nobody of the model's are met better.
-    """
-    if scale == "units" and fit.pose.scale not in UNITS.values():
-        return "in no usual unit is the mesh as large as a head"
-    unlike = float(Plausibility(model)(fit.code)[0][0])
-    if fit.distance.to_mesh > NEAR and unlike > FACE_LIMITS[-1]:
-        return (
-            f"the face is {unlike:.0f} times as far from the mean face as people are, and yet "
-            f"{fit.distance.to_mesh:.1f} mm from the mesh, which may be no head"
-        )
-    return None
 
 
 def _finite(distance: float) -> float | None:

@@ -12,6 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty
 from .. import face, model_list, models, scan, viewport
 from ..backend.encode_mesh import EncodedMesh, encode_mesh
 from ..backend.errors import LwaeError
+from ..backend.fit_doubt import fit_doubt
 from ..backend.fit_mesh import Landmark, MeshFit, Progress, fit_mesh
 from ..backend.landmarks import landmarks_of
 from ..backend.model import FaceModel
@@ -328,9 +329,11 @@ class LWAE_OT_fit_to_mesh(FromMesh, bpy.types.Operator):
         note.has_offset = self.keep_offset
         kept = f", {note.with_offset:.2f} mm with the offset" if self.keep_offset else ""
         part = "" if result.distance.coverage > 0.6 else f"; the mesh has {100 * result.distance.coverage:.0f} % of it"
+        advice = "Check the landmarks" if len(item.lwae_landmarks) else "Pick landmarks on the mesh and fit again"
         if note.error > FAR:
-            advice = "Check the landmarks" if len(item.lwae_landmarks) else "Pick landmarks on the mesh and fit again"
             self.report({"WARNING"}, f"The face is {note.error:.1f} mm from the mesh, which is far. {advice}")
+        elif doubt := fit_doubt(model, result, self.size):
+            self.report({"WARNING"}, f"Look at this face before you trust it: {doubt}. {advice}")
         else:
             self.report({"INFO"}, f"The sliders come as near as {note.error:.2f} mm (Chamfer){kept}{part}")
         return made

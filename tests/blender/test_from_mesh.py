@@ -293,6 +293,24 @@ def test_fit_by_landmarks_in_centimetres(plain_head, addon, model):
     assert not len(item.lwae_landmarks)
 
 
+def test_a_fit_that_may_be_none_is_doubted(plain_head, addon, monkeypatch):
+    item, _ = plain_head()
+    other_polygons(item)
+    from_mesh, said = addon("operators.from_mesh"), []
+    monkeypatch.setattr(from_mesh, "fit_doubt", lambda *_: "in no usual unit is the mesh as large as a head")
+    add, operator = from_mesh.LWAE_OT_fit_to_mesh.add, SimpleNamespace(keep_offset=False, size="units")
+    operator.report = lambda *given: said.append(given)
+    model = addon("models").default()
+    distance = SimpleNamespace(chamfer=0.9, coverage=0.85)
+    pose = addon("backend.similarity").Similarity(600.0, np.eye(3), np.zeros(3))
+    fit = SimpleNamespace(
+        code=model.prior.mean, face=model.mean, offset=None, pose=pose, distance=distance, distance_with_offset=distance
+    )
+    add(operator, bpy.context, item, fit)
+    doubt = "Look at this face before you trust it: in no usual unit is the mesh as large as a head. Pick landmarks"
+    assert said == [({"WARNING"}, f"{doubt} on the mesh and fit again")]
+
+
 def test_what_is_no_head_is_refused():
     bpy.ops.mesh.primitive_plane_add()
     with pytest.raises(RuntimeError, match="flat"):

@@ -556,6 +556,26 @@ def test_vertices_without_polygons_are_put_where_they_do_no_harm(tmp_path, caplo
     assert np.ptp(found, axis=(0, 1)).max() == 0 and np.abs(found[0, 0] - head.mean(axis=(0, 1))).max() < 3
 
 
+def test_a_head_with_more_vertices_on_one_side_stands_in_the_middle(tmp_path):
+    """By its surface: 'left' and 'right' in names and sliders begin at x = 0."""
+    faces = make_faces()
+    mean = faces.mean(axis=0)
+    triangles = triangulate(SIZES, CORNERS)
+    dense = triangles[(mean[triangles][:, :, 0] > mean[:, 0].mean()).all(axis=1)]
+    for _ in range(2):  # A vertex in the middle of each triangle of one side.
+        middles = faces.shape[1] + np.arange(len(dense))
+        faces = np.concatenate([faces, faces[:, dense].mean(axis=2)], axis=1)
+        kept = triangles[~(triangles[:, None] == dense[None]).all(axis=2).any(axis=1)]
+        dense = np.concatenate([np.column_stack([dense[:, [i, (i + 1) % 3]], middles]) for i in range(3)])
+        triangles = np.concatenate([kept, dense])
+    write_npz(tmp_path / "in.npz", {"vertices": faces, "faces": triangles})
+    data = prepare_meshes(tmp_path / "in.npz", tmp_path / "out", units="mm", up="z", front="-y")
+    mean = data.vertices.mean(axis=0)
+    plain = make_faces().mean(axis=0)
+    assert abs(mean[:, 0].mean()) > 5, "the vertices' middle is elsewhere"
+    assert abs((mean[:, 0].min() + mean[:, 0].max()) / 2 - (plain[:, 0].min() + plain[:, 0].max()) / 2) < 3
+
+
 def test_heads_that_look_aside_are_turned_to_the_front(tmp_path, caplog):
     turned = make_faces() @ rotation([0, 0, np.radians(2)]).T
     turned = turned - turned.mean(axis=(0, 1)) + [3, 0, 0]

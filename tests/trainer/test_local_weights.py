@@ -191,6 +191,29 @@ def test_hidden_vertices():
     assert seen[:1500].min() > 0.2 and seen[1500:].max() == 0
 
 
+def test_the_inside_of_a_mask_is_hidden_from_behind():
+    """A bowl, open at the back, with a ball in it."""
+    outer, faces = sphere(2000)
+    bowl = faces[(outer[faces][:, :, 1] < 10).all(axis=1)]
+    inner, inner_faces = sphere(100, 30.0)
+    vertices = np.concatenate([outer, inner - [0, 30, 0]])
+    seen = visibility(vertices, vertex_normals(vertices, np.concatenate([bowl, inner_faces + 2000])))
+    skin = np.setdiff1d(np.unique(bowl), np.flatnonzero(outer[:, 1] > -10))
+    assert seen[skin].min() > 0.1 and (seen[2000:] > 0).mean() < 0.2
+
+
+def test_a_factor_that_leads_nowhere_gets_a_place():
+    rng = np.random.default_rng(0)
+    share, vote = rng.uniform(0.5, 1, (4000, 3)), np.ones(4000)
+    share[:, 2] *= 0.4
+    share[:, 2] += 0.05 * np.exp(-np.arange(4000) / 100)  # nearest to leading at the first ones
+    assert (share.argmax(axis=1) == 2).sum() < 5
+    found = lw.with_least_votes(share, vote)
+    assert 30 < (found.argmax(axis=1) == 2).sum() < 50
+    np.testing.assert_array_equal(found[:, :2], share[:, :2])
+    np.testing.assert_array_equal(lw.with_least_votes(found, vote), found)
+
+
 def test_what_is_hidden_close_under_the_skin_goes_with_it():
     skin, close, deep = (sphere(count, radius)[0] for count, radius in ((6000, 100.0), (100, 98.0), (100, 60.0)))
     mean = np.concatenate([skin, close, deep])

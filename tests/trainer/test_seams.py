@@ -109,6 +109,17 @@ def test_no_part_vanishes(seams):
     assert len(np.unique(moved_borders(np.eye(2)[label], seams).argmax(axis=1))) == 2
 
 
+def test_a_part_that_would_vanish_grows_and_is_seen(seams):
+    label = (seams.mean[:, 2] < 0).astype(int)
+    small = np.linalg.norm(seams.mean - seams.mean[seams.mean[:, 1].argmin()], axis=1) < 8
+    label[small] = 2
+    hard = np.eye(3)[label]
+    moved = moved_borders(hard, seams)
+    assert moved[:, 2].sum() > 2 * small.sum()
+    weights = seam_weights(hard, seams)
+    assert (weights.argmax(axis=1) == 2).sum() > small.sum() and weights[small, 2].max() > 0.5
+
+
 def test_one_part_alone_has_no_border(seams):
     whole = np.ones((len(seams.mean), 1))
     np.testing.assert_array_equal(seam_weights(whole, seams), whole)

@@ -8,6 +8,7 @@ import logging
 import numpy as np
 
 from backend.errors import LwaeError
+from backend.polygons import triangulate, vertex_areas
 from backend.similarity import Similarity, fit_similarity, nearest_rotation
 from backend.symmetry import SIGNS, mirror_map
 
@@ -27,12 +28,14 @@ def upright(mean: np.ndarray, template: Template) -> np.ndarray:
         mean: float64 [N, 3] mm, about upright.
 
     Returns:
-        float64 [N, 3]; the same where it has no mirror image.
+        float64 [N, 3]; where its polygons have no mirror image, with the middle of its surface at x = 0: the middle of
+        its vertices is where they are dense.
     """
     try:
         image = mirror_map(mean, template.polygon_sizes, template.polygon_vertices)
     except LwaeError:
-        return mean
+        areas = vertex_areas(mean, triangulate(template.polygon_sizes, template.polygon_vertices))
+        return mean - [areas @ mean[:, 0] / areas.sum(), 0, 0] if areas.any() else mean
     rotation = to_mirror_image(mean, image).rotation
     turned = angle(rotation) / 2
     if turned > TOLD:

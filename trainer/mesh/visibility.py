@@ -14,7 +14,8 @@ def visibility(vertices: np.ndarray, normals: np.ndarray, views: int = 40) -> np
 
     Hidden point removal (Katz, Tal & Basri 2007): reflected outwards on a sphere around the viewer, the
     visible points are those on the convex hull. A vertex that faces away from the viewer does not count as
-    seen.
+    seen. A viewer who sees mostly such vertices stands behind a mask, or beside half a head, and looks into it: what
+    else is seen from there is the inside of a mouth, and does not count either.
 
     Args:
         vertices: [N, 3].
@@ -37,5 +38,7 @@ def visibility(vertices: np.ndarray, normals: np.ndarray, views: int = 40) -> np
         except QhullError:  # a flat or tiny shape: nothing hides anything
             hull = np.arange(len(vertices))
         hull = hull[hull < len(vertices)]
-        seen[hull[np.einsum("vi,vi->v", offset[hull], normals[hull]) < 0]] += 1
+        fronts = np.einsum("vi,vi->v", offset[hull], normals[hull]) < 0
+        if fronts.mean() >= 0.5:
+            seen[hull[fronts]] += 1
     return seen / views

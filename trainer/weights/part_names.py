@@ -61,7 +61,8 @@ def name_parts(
         chosen = _region_or_place(overlap, list(region_names), by_place)
     names = []
     for k, name in enumerate(chosen):
-        side = float(weights[k] @ np.sign(mean[:, 0]) / max(weights[k].sum(), 1e-12))
+        here = weights[k] if areas is None else weights[k] * areas
+        side = float(here @ np.sign(mean[:, 0]) / max(here.sum(), 1e-12))
         if name and abs(side) > ONE_SIDED:
             name = f"{'left' if side > 0 else 'right'} {SINGULAR.get(name, name)}"
         names.append(name or f"part {k + 1}")

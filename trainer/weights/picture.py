@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from backend.files import atomic_write
 from backend.rasteriser import fit_camera
 from backend.studio import Studio
-from trainer.report.plate import TEXT, picture_grid
+from trainer.report.plate import LINE, TEXT, picture_grid
 
 # Okabe & Ito's palette without black, then lighter and darker tones: neighbours stay apart for all eyes.
 PALETTE = np.array(
@@ -23,6 +23,7 @@ PALETTE = np.array(
         (0.95, 0.80, 0.60),
     ]
 )  # fmt: skip
+ENTRY, LETTER = 85, 10  # Pixels of a legend's entry without its name, and of a letter of that.
 VIEWS = ((0.0, 0.0), (35.0, 8.0), (90.0, 0.0), (180.0, 0.0))  # Azimuth and elevation, see `rasteriser.view_axes`.
 
 
@@ -52,9 +53,10 @@ def save_parts_picture(
     studio, palette = Studio(vertices, triangles), part_colours(len(weights))
     cameras = [fit_camera(vertices, *view, size) for view in VIEWS]
     pictures = [studio.colours(vertices, camera, weights.T @ palette) for camera in cameras]
-    figure = picture_grid([pictures], gap=24, foot=50)
+    widest = ENTRY + LETTER * max(map(len, part_names))
+    across = max(1, min(len(part_names), 8, sum(picture.shape[1] for picture in pictures) // widest))
+    figure = picture_grid([pictures], gap=24, foot=24 + LINE * -(-len(part_names) // across))
     handles = [Patch(color=colour, label=name) for colour, name in zip(palette, part_names, strict=True)]
-    across = min(len(handles), 8)
     legend = figure.legend(handles=handles, loc="lower center", ncols=across, frameon=False, fontsize=TEXT)
     for name in legend.get_texts():
         name.set_parse_math(False)

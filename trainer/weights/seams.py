@@ -169,7 +169,7 @@ def moved_borders(
 ) -> np.ndarray:
     """Hard parts with short borders in cheap places, float64 [N, K], 0 or 1; step 1 above. `held` stay what they are.
 
-    Stops early rather than let a part vanish. Where parts are symmetric they stay so, or a near tie (a vertex of a
+    A part that would vanish grows instead. Where parts are symmetric they stay so, or a near tie (a vertex of a
     crown with 30 mm edges) would be settled differently on either side.
     """
     parts = hard.shape[1]
@@ -183,10 +183,14 @@ def moved_borders(
         distance = seams.border_distance(label)
         weights = seams.smoothed(np.eye(parts)[label], distance, ROUND_BETA, ROUND_REACH_MM, ROUND_POWER)
         weak = np.clip(LEAST_RESPONSE - seams.response(weights), 0, 0.2)
-        moved = (weights + weights[mirror][:, partner] + 2 * ADVANTAGE * weak).argmax(axis=1)
+        both = weights + weights[mirror][:, partner]
+        moved = (both + 2 * ADVANTAGE * weak).argmax(axis=1)
+        lost = np.setdiff1d(label, moved)
+        for k in lost:
+            moved[(both[:, k] >= 0.5 * both[:, k].max()) & ~np.isin(label, lost[lost != k])] = k
         moved = moved if held is None else np.where(held, first, moved)
         moved = moved if leaders is None else moved[leaders]
-        if np.array_equal(moved, label) or len(np.unique(moved)) < len(np.unique(label)):
+        if np.array_equal(moved, label):
             break
         label = moved
     return np.eye(parts)[label]

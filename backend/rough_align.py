@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -25,6 +26,8 @@ NORMAL_RANGE = 60.0  # mm that a quarter turn of the normal counts as, times its
 # Rounds of the contest: points of either surface, steps, how many go on, reach of the weights in mm.
 ROUNDS = ((110, 4, 90, 70.0), (200, 6, 24, 45.0), (400, 10, 6, 25.0), (900, 12, 3, 12.0))
 CAP = 25.0  # mm; farther is all the same when hypotheses are judged
+AMID, MARGIN = 110.0, 10.0  # mm around the middle of the model, and around what a mask has of a head
+MASK, CROWN = 120.0, 65.0  # mm: a model less deep is no whole head, whose crown may lie so much above it
 FLAT = 0.03  # of a mesh's least extent to its largest, below which it holds no head
 SIZES = (0.75, 1.35)  # of the head found, against the mean one
 
@@ -71,6 +74,9 @@ def rough_poses(model_surface: Surface, target: Surface, rng: np.random.Generato
 def _first_poses(model_surface: Surface, target: Surface) -> list[Similarity]:
     low, high = model_surface.vertices.min(axis=0), model_surface.vertices.max(axis=0)
     middle = 0.5 * (low + high)
+    # Of a whole head a mask has the front, below the top of the forehead.
+    is_mask = (high - low)[1] < MASK
+    tops = [high[2], high[2] + CROWN] if is_mask else [high[2]]
     points = target.sample(1500, np.random.default_rng(0))[0]
     lengths = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     if lengths[2] < FLAT * lengths[0]:
@@ -86,10 +92,10 @@ def _first_poses(model_surface: Surface, target: Surface) -> list[Similarity]:
             centre = 0.5 * (head.min(axis=0) + head.max(axis=0))
             depth = scale * np.ptp(head[:, 1])
             places = [middle[1]]
-            if depth < 0.8 * (high - low)[1]:
+            if depth < 0.8 * (high - low)[1] or is_mask:
                 places.append(low[1] + depth / 2)
-            for place in places:
-                shift = np.array([middle[0], place, high[2]]) - scale * np.array([centre[0], centre[1], top])
+            for place, crown in product(places, tops):
+                shift = np.array([middle[0], place, crown]) - scale * np.array([centre[0], centre[1], top])
                 poses.append(Similarity(scale, rotation, shift))
     return poses
 
@@ -124,6 +130,8 @@ def _improve(pose: Similarity, model, target, steps: int, reach: float) -> Guess
     (model_points, model_normals), (target_points, target_normals) = model, target
     least, most = pose.scale * SIZES[0], pose.scale * SIZES[1]
     features = np.concatenate([model_points, NORMAL_RANGE * model_normals], axis=1)
+    low, high = model_points.min(axis=0), model_points.max(axis=0)
+    amid = np.minimum((high - low) / 2 + MARGIN, AMID)
     squares = np.sum(features**2, axis=1)
     score = np.inf
     for step in range(steps + 1):
@@ -135,7 +143,7 @@ def _improve(pose: Similarity, model, target, steps: int, reach: float) -> Guess
         back = np.maximum(between[to_model, np.arange(len(others))], 0)
         if step == steps:
             # A mesh that holds more than a head is not blamed for the rest, but for what lies amid the head.
-            near = np.abs(moved - model_points.mean(axis=0)).max(axis=1) < 110.0
+            near = (np.abs(moved - (low + high) / 2) < amid).all(axis=1)
             there = np.sqrt(back[near]) if near.sum() > 20 else np.array([CAP * 2])
             score = float(np.minimum(np.sqrt(forth), 2 * CAP).mean() + np.minimum(there, 2 * CAP).mean())
             break

@@ -201,6 +201,20 @@ def test_rough_poses_find_any_side(decoder, person):
     assert last[0].score < 0.8 * last[1].score if len(last) > 1 else True
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_mask_of_a_face_is_found_on_a_whole_head(decoder, person, seed):
+    mean, triangles = decoder.model.mean.astype(np.float64), ModelSurface.of(decoder.model).triangles
+    front = mean[triangles][:, :, 1].max(axis=1) < mean[:, 1].min() + 45
+    middle = mean[triangles][:, :, 2].min(axis=1) > mean[:, 2].min() + 40
+    mask = triangles[front & middle & (mean[triangles][:, :, 2].max(axis=1) < mean[:, 2].min() + 200)]
+    used, corners = np.unique(mask, return_inverse=True)
+    rotation = turn((0, 0, 20))
+    target = Surface(person @ rotation.T / 1000, triangles)
+    *_, guesses = rough_poses(Surface(mean[used], corners.reshape(-1, 3)), target, np.random.default_rng(seed))
+    assert degrees_off(guesses[0].pose, rotation) < 12
+    assert guesses[0].pose.scale == pytest.approx(1000, rel=0.15)
+
+
 def test_bad_input_gets_its_sentence(decoder):
     flat = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=float)
     square = np.array([[0, 1, 2], [0, 2, 3]])

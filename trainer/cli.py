@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     anny.set_defaults(run=_prepare_anny)
     meshes = prepare.add_parser("meshes", help="a folder of OBJ, PLY, STL or npz meshes in vertex correspondence")
     meshes.add_argument("source", type=Path, metavar="DIR")
-    meshes.add_argument("--units", choices=("auto", "mm", "cm", "m"), default="auto")
+    meshes.add_argument("--units", choices=("auto", "mm", "cm", "inches", "dm", "m"), default="auto")
     meshes.add_argument("--up", default="auto", help="axis that points up: auto, x, y, z, -x, -y or -z")
     meshes.add_argument("--front", default="auto", help="axis that the faces look along, likewise")
     meshes.add_argument("--no-align", dest="align", action="store_false", help="the meshes are aligned already")

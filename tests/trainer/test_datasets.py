@@ -763,9 +763,17 @@ def test_no_faces(tmp_path):
     )
 
 
+def test_inches_can_be_said(tmp_path, caplog):
+    in_inches = make_faces() / 25.4
+    refused(fill(tmp_path / "in", in_inches), tmp_path / "out", "no head in mm, cm or m", "inches", up="z")
+    data = prepare_meshes(tmp_path / "in", tmp_path / "out", units="inches", up="z", front="-y")
+    np.testing.assert_allclose(np.ptp(data.vertices[0], axis=0), np.ptp(25.4 * in_inches[0], axis=0), rtol=1e-4)
+    assert "look at --units" not in caplog.text
+
+
 def test_options_that_do_not_fit(heads, tmp_path):
     out = tmp_path / "out"
-    refused(heads, out, "'inch'", "mm, cm, m", units="inch")
+    refused(heads, out, "'inch'", "mm, cm, inches, dm, m", units="inch")
     refused(heads, out, "'w'", "--up", up="w")
     refused(heads, out, "'w'", "--front", up="z", front="w")
     refused(heads, out, "another --front", up="z", front="-z")

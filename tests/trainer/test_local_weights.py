@@ -191,6 +191,13 @@ def test_hidden_vertices():
     assert seen[:1500].min() > 0.2 and seen[1500:].max() == 0
 
 
+def test_rounding_makes_no_parts(heads):
+    faces, *_ = heads
+    still = faces[:1] + 1e-5 * np.random.default_rng(0).normal(size=faces.shape)
+    with pytest.raises(LwaeError, match="All training faces are the same"):
+        lw.deviations(still.astype(np.float32), still.mean(axis=0))
+
+
 def test_the_inside_of_a_mask_is_hidden_from_behind():
     """A bowl, open at the back, with a ball in it."""
     outer, faces = sphere(2000)

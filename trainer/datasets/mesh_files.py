@@ -68,6 +68,8 @@ def is_template(path: Path) -> bool:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, struct.error):
+        return "it is cut short"
     return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error).rstrip(".")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
+from backend.encode_mesh import UNITS
 from backend.errors import LwaeError
 from backend.similarity import nearest_rotation
 
@@ -28,7 +29,7 @@ from .upright import angle, upright
 
 log = logging.getLogger(__name__)
 
-UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+GUESSED_UNITS = ("mm", "cm", "m")
 HEAD_MM = (150.0, 400.0)  # How large a head is along its longest side.
 ANY_HEAD_MM = (50.0, 1000.0)  # A mask of a child, a bust: a wrong unit leads out of this.
 USUAL_FRONT = {"y": "z", "z": "-y", "-y": "-z"}  # Most tools; Blender; camera frames of computer vision.
@@ -67,7 +68,8 @@ def prepare_meshes(
     Args:
         source: folder of OBJ, PLY, STL or npz files (see `mesh_files.read_mesh`), or one npz of all faces.
         path: the data set folder to make.
-        units: "mm", "cm", "m", or "auto": the one in which the first mesh is as large as a head.
+        units: "mm", "cm", "inches", "dm", "m", or "auto": that of mm, cm and m in which the first mesh is as large as a
+            head.
         up, front: the axis that points up and the one the face looks along: "x", "y", "z", "-x", ... "auto" finds
             y or z up from the shape, and takes z for the front where y is up, -y where z is up.
         align: move each face onto the mean of the training faces by rotation and translation, without scaling.
@@ -181,11 +183,11 @@ def _frame(first: np.ndarray, template: Template, units: str, up: str, front: st
     used = np.unique(template.polygon_vertices)
     extents = np.ptp(first[used], axis=0)
     if units == "auto":
-        fitting = [unit for unit, mm in UNITS.items() if HEAD_MM[0] <= mm * extents.max() <= HEAD_MM[1]]
+        fitting = [unit for unit in GUESSED_UNITS if HEAD_MM[0] <= UNITS[unit] * extents.max() <= HEAD_MM[1]]
         if not fitting:
             raise LwaeError(
                 f"The first mesh is {extents.max():.3g} units large, which is no head in mm, cm or m; "
-                "say with --units which of them it is all the same, or scale the meshes to one (1 inch is 2.54 cm)."
+                f"say with --units which it is all the same, one of {', '.join(UNITS)}, or scale the meshes."
             )
         units = fitting[0]
         log.info("Units: %s, because the first mesh is %.3g %s large then.", units, extents.max(), units)

@@ -41,6 +41,7 @@ RIM_MM = 7.0  # around a loose component; with 5.5 eyeballs broke through the sk
 FACE_BLOCK = 64  # faces read at a time
 STARTS = 4  # of the NMF, whose parts depend on where it starts
 LEAST_VOTES = 0.01  # of all, that a part has where it is strongest; of more than 25 parts a quarter of an equal share
+RESTING_MM = 1e-4  # Less is rounding.
 MANY_PIECES = 60  # teeth, tongue, eyes and lashes are fewer
 
 
@@ -181,8 +182,8 @@ def deviations(vertices: np.ndarray, mean: np.ndarray, vote: np.ndarray | None =
     """V[v, i] = |x_i(v) - mu(v)|, float32 [N, S].
 
     With `vote` [N] each row is divided by its RMS and multiplied by the vote's root, so that the vote is the
-    vertex's weight in the squared error. A vertex that never moves (less than 1e-4 of the typical RMS) gets a
-    row of zeros.
+    vertex's weight in the squared error. A vertex that never moves (less than 1e-4 of the typical RMS, or than
+    `RESTING_MM`) gets a row of zeros.
 
     Raises:
         LwaeError: no vertex moves.
@@ -193,9 +194,9 @@ def deviations(vertices: np.ndarray, mean: np.ndarray, vote: np.ndarray | None =
         block = vertices[start : start + FACE_BLOCK] - centre
         result[:, start : start + len(block)] = np.sqrt(np.einsum("snc,snc->ns", block, block))
     rms = np.sqrt(np.einsum("ns,ns->n", result, result) / result.shape[1])
-    if rms.max() == 0:
+    if rms.max() < RESTING_MM:
         raise LwaeError("All training faces are the same, so there are no parts to find; use faces that differ.")
-    moving = rms > 1e-4 * np.median(rms[rms > 0])
+    moving = rms > max(RESTING_MM, 1e-4 * np.median(rms[rms > 0]))
     scale = moving.astype(np.float32)
     if vote is not None:
         scale[moving] = (np.sqrt(vote) / np.maximum(rms, 1e-30))[moving]

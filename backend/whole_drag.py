@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .local_network import LocalNumpy
 
 LEFT_OUT_MM = 1e-4  # A bound on what a direction that is left out misplaces; what it really does is lost in rounding.
-CODE_DIRECTIONS, BLOCK_DIRECTIONS = 4, 16  # A line spans two; what blocks make of it, about nine.
+CODE_DIRECTIONS, BLOCK_DIRECTIONS = 4, 16  # A line spans two; what blocks make of it, about eight.
 AT_ONCE = 1 << 16  # coordinates of a face, up to which eight fields of blocks cost little more than two
 AHEAD = np.array([-9, -6, -4, -2, -1, 0, 1, 2, 4, 6, 9])  # lengths of code; most sliders' whole way is from -9 to 9
 

@@ -14,7 +14,7 @@ from . import large_head
 from .measure import Row, interleaved, missing, row, value
 
 STEPS = 10  # of each drag; the first of them meets another part than the drag before
-WHOLE_STEPS = 200  # of a slider of the whole face; some nine of them meet a new direction
+WHOLE_STEPS = 200  # of a slider of the whole face; some eight of them meet a new direction
 
 
 def run(quick: bool = False) -> list[Row]:

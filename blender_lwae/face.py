@@ -207,8 +207,8 @@ def trouble(mesh: bpy.types.Mesh) -> Trouble | None:
         if have != want:
             said = f"{have:,} vertices instead of {want:,}. Undo that edit, or apply it to keep a plain mesh."
         else:
-            said = "other polygons than the model, as Object > Apply makes of a mirrored object and Triangulate of any. "
-            said += "Undo that edit, or press Apply Face, then Make Editable Face for new sliders."
+            said = "other polygons than the model, as Object > Apply makes of a mirrored object, and Triangulate of "
+            said += "any. Undo that edit, or press Apply Face, then Make Editable Face for new sliders."
         return Trouble("TOPOLOGY", f"This mesh was edited and has {said}")
     if not is_complete(state, model):
         return Trouble("SLIDERS", "This face has sliders of an older model. Update them: the face keeps its shape.")

@@ -130,8 +130,6 @@ def _improve(pose: Similarity, model, target, steps: int, reach: float) -> Guess
     (model_points, model_normals), (target_points, target_normals) = model, target
     least, most = pose.scale * SIZES[0], pose.scale * SIZES[1]
     features = np.concatenate([model_points, NORMAL_RANGE * model_normals], axis=1)
-    low, high = model_points.min(axis=0), model_points.max(axis=0)
-    amid = np.minimum((high - low) / 2 + MARGIN, AMID)
     squares = np.sum(features**2, axis=1)
     score = np.inf
     for step in range(steps + 1):
@@ -143,6 +141,8 @@ def _improve(pose: Similarity, model, target, steps: int, reach: float) -> Guess
         back = np.maximum(between[to_model, np.arange(len(others))], 0)
         if step == steps:
             # A mesh that holds more than a head is not blamed for the rest, but for what lies amid the head.
+            low, high = model_points.min(axis=0), model_points.max(axis=0)
+            amid = np.minimum((high - low) / 2 + MARGIN, AMID)
             near = (np.abs(moved - (low + high) / 2) < amid).all(axis=1)
             there = np.sqrt(back[near]) if near.sum() > 20 else np.array([CAP * 2])
             score = float(np.minimum(np.sqrt(forth), 2 * CAP).mean() + np.minimum(there, 2 * CAP).mean())

@@ -13,6 +13,7 @@ from backend.fit_mesh import MeshFit, Progress, fit_mesh
 from backend.lwae_file import load_model
 from backend.mesh_files import PlyFormat
 from backend.numpy_decoder import NumpyDecoder
+from backend.plausibility import Plausibility
 from backend.polygons import triangulate
 
 from .datasets.mesh_files import SUFFIXES, read_mesh
@@ -50,7 +51,7 @@ def fit_file(model_path: Path, mesh_path: Path, out: Path, scale: str = "units",
                 log.info("%3.0f %%  %s", 100 * step.share, said)
         else:
             fit = step
-    if doubt := fit_doubt(model, fit, scale):
+    if doubt := fit_doubt(Plausibility(model), fit, scale):
         log.warning("Look at this fit before you trust it: %s.", doubt)
     near = fit.distance
     measures = {

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty, StringProperty
 
-from .. import face, model_list, models, scan, viewport
+from .. import analysis, face, model_list, models, scan, viewport
 from ..backend.encode_mesh import EncodedMesh, encode_mesh
 from ..backend.errors import LwaeError
 from ..backend.fit_doubt import fit_doubt
@@ -332,7 +332,7 @@ class LWAE_OT_fit_to_mesh(FromMesh, bpy.types.Operator):
         advice = "Check the landmarks" if len(item.lwae_landmarks) else "Pick landmarks on the mesh and fit again"
         if note.error > FAR:
             self.report({"WARNING"}, f"The face is {note.error:.1f} mm from the mesh, which is far. {advice}")
-        elif doubt := fit_doubt(model, result, self.size):
+        elif doubt := fit_doubt(analysis.of(model).plausibility, result, self.size):
             self.report({"WARNING"}, f"Look at this face before you trust it: {doubt}. {advice}")
         else:
             self.report({"INFO"}, f"The sliders come as near as {note.error:.2f} mm (Chamfer){kept}{part}")

@@ -6,6 +6,7 @@ import math
 import bpy
 from mathutils import Vector
 
+from ..layouts import whole_row
 from ..viewport import circle_around, first_hit, hit_face, view_under
 from . import modals
 from .common import active_face, poll_any_face, poll_writable_face, refuses
@@ -81,10 +82,8 @@ class LWAE_OT_pull_refused(bpy.types.Operator):
 def draw_settings(layout: bpy.types.UILayout, settings: LwaePullSettings) -> None:
     """The tool's settings, in its header and in the sidebar."""
     layout.prop(settings, "radius")
-    for name in ("mirror", "part_only"):
-        row = layout.row()
-        row.use_property_split = False  # For narrow sidebars.
-        row.prop(settings, name)
+    whole_row(layout).prop(settings, "mirror")
+    whole_row(layout).prop(settings, "part_only")
 
 
 class LWAE_WST_pull(bpy.types.WorkSpaceTool):

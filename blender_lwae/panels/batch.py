@@ -5,6 +5,7 @@ import bpy
 
 from .. import batch
 from ..backend.errors import LwaeError
+from ..layouts import whole_row
 from .common import FacesTab, draw_message
 
 
@@ -30,21 +31,14 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
         self.draw_files(column, settings)
         self.draw_computers(column, settings)
         column.prop(settings, "folder")
-        self.draw_checkbox(column, settings, "opens_folder")
+        whole_row(column).prop(settings, "opens_folder")
         if batch.running is not None:
             self.draw_progress(batch.running)
         else:
             self.draw_buttons(context, settings)
 
-    @staticmethod
-    def draw_checkbox(layout, settings, name):
-        row = layout.row()
-        row.use_property_split = False  # For narrow sidebars.
-        row.prop(settings, name)
-
     def draw_what(self, layout, settings):
-        row = layout.row()
-        row.use_property_split = False  # For narrow sidebars.
+        row = whole_row(layout)
         row.prop(settings, "kind", expand=True)
         column = layout.column(align=True)
         if settings.kind == "RANDOM":
@@ -74,7 +68,7 @@ class LWAE_PT_batch(FacesTab, bpy.types.Panel):
         row.enabled = settings.format != "glb"
         row.prop(settings, "unit")
         column = layout.column(align=True)
-        self.draw_checkbox(column, settings, "portraits")
+        whole_row(column).prop(settings, "portraits")
         if settings.portraits:
             column.prop(settings, "size")
 

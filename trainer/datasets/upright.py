@@ -8,10 +8,10 @@ import logging
 import numpy as np
 
 from backend.errors import LwaeError
-from backend.polygons import triangulate, vertex_areas
 from backend.similarity import Similarity, fit_similarity, nearest_rotation
 from backend.symmetry import SIGNS, mirror_map
 
+from ..mesh.topology import surface_middle, triangulate
 from .dataset import Template
 
 log = logging.getLogger(__name__)
@@ -34,8 +34,7 @@ def upright(mean: np.ndarray, template: Template) -> np.ndarray:
     try:
         image = mirror_map(mean, template.polygon_sizes, template.polygon_vertices)
     except LwaeError:
-        areas = vertex_areas(mean, triangulate(template.polygon_sizes, template.polygon_vertices))
-        return mean - [areas @ mean[:, 0] / areas.sum(), 0, 0] if areas.any() else mean
+        return mean - [surface_middle(mean, triangulate(template.polygon_sizes, template.polygon_vertices)), 0, 0]
     rotation = to_mirror_image(mean, image).rotation
     turned = angle(rotation) / 2
     if turned > TOLD:

@@ -22,6 +22,12 @@ from backend.polygons import (  # noqa: F401 (offered here too)
 )
 
 
+def surface_middle(vertices: np.ndarray, triangles: np.ndarray) -> float:
+    """Where along x a mesh has the middle of its surface, whichever side has more vertices; 0 where it has none."""
+    areas = vertex_areas(vertices, triangles)
+    return float(areas @ vertices[:, 0] / max(areas.sum(), 1e-30))
+
+
 def polygon_edges(polygon_sizes: np.ndarray, polygon_vertices: np.ndarray) -> np.ndarray:
     """Unique sides of the polygons (no diagonals), int64 [E, 2], smaller index first, sorted."""
     return _unique_edges(*polygon_sides(polygon_sizes, polygon_vertices).T)

@@ -20,6 +20,7 @@ from trainer.mesh.topology import (
     connected_components,
     mirror_map,
     nearest_source,
+    surface_middle,
     triangle_edges,
     umbrella_laplacian,
     vertex_areas,
@@ -288,8 +289,7 @@ def nearest_opposite(mean: np.ndarray, triangles: np.ndarray, edges: np.ndarray)
     The plane of symmetry is where the surface has its middle: x = 0 is the middle of the vertices, of which one side
     may have more.
     """
-    area = vertex_areas(mean, triangles)
-    middle = float(area @ mean[:, 0] / max(area.sum(), 1e-30))
+    middle = surface_middle(mean, triangles)
     lengths = np.linalg.norm(mean[edges[:, 0]] - mean[edges[:, 1]], axis=1)
     longest = np.full(len(mean), 0.01 * np.ptp(mean, axis=0).max())
     np.maximum.at(longest, edges, lengths[:, None])
